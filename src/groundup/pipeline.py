@@ -1,0 +1,470 @@
+"""The stages as a graph: fingerprint, skip what is done, resume what was cut, run what is new.
+
+    data -> tokenizer -> pretrain -> sft -> align -> evaluate -> report
+
+A stage turns folders into a folder. Its fingerprint is a hash of its settings and of its inputs'
+fingerprints. `manifest.json`, written last, says that a stage is done and under which fingerprint;
+`working.json`, written first, says what an unfinished folder was going to be.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+
+from groundup import __version__, demo
+from groundup.align.preference import align
+from groundup.data.prepare import prepare
+from groundup.data.prepared import read_texts
+from groundup.data.read import source_fingerprint
+from groundup.data.records import Record, record_from_row
+from groundup.evaluate.stage import CheckSet, evaluate
+from groundup.recipe import Recipe, dump_recipe, load_recipe
+from groundup.report.page import write_report
+from groundup.runtime import (
+    GroundupError,
+    Listener,
+    folder_lock,
+    machine_description,
+    new_folder,
+    peak_memory_bytes,
+    read_json,
+    remove_leftovers,
+    select_device,
+    stable_hash,
+    to_dict,
+    write_json,
+    write_text,
+)
+from groundup.tokenizer import Tokenizer, train_tokenizer
+from groundup.train.context import StageContext
+from groundup.train.finetune import finetune
+from groundup.train.pretrain import pretrain
+
+FORMAT = 1
+DEMO = "demo"
+TRAINED = ("pretrain", "sft", "align")
+
+Status = Literal["done", "resume", "run", "off"]
+
+
+class BuildListener(Listener, Protocol):
+    """A listener that also hears which stage is at what."""
+
+    def stage(self, name: str, status: str, detail: str) -> None:
+        """A stage was skipped (`done`, `off`), begins (`run`, `resume`) or is `finished`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done with a stage, and why."""
+
+    stage: str
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A node of the graph.
+
+    settings: the part of the recipe that decides what the stage makes.
+    needs: stages whose results it reads; those that are left out are passed over.
+    in_place: it works in its own folder and resumes there; others appear whole or not at all.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    settings: Callable[[Recipe], Any]
+    run: Callable[[Build, Path], dict[str, Any]]
+    in_place: bool = False
+
+
+@dataclass
+class Build:
+    """A recipe, a run folder, and the stages between them."""
+
+    recipe: Recipe
+    out: Path
+    listener: BuildListener
+    device: torch.device = field(default_factory=select_device)
+    _settings: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    # --- what stands ------------------------------------------------------------------------------
+
+    def manifest(self, stage: str) -> dict[str, Any] | None:
+        """The manifest of a finished stage, or None."""
+        path = self.out / stage / "manifest.json"
+        if not path.is_file():
+            return None
+        if stage in TRAINED and not (self.out / stage / "model" / "model.safetensors").is_file():
+            return None
+        try:
+            return dict(read_json(path))
+        except (OSError, ValueError):
+            return None
+
+    def is_off(self, stage: str) -> str | None:
+        """Why a stage is left out, or None."""
+        if stage not in ("sft", "align"):
+            return None
+        if getattr(self.recipe, stage) is None:
+            return f"the recipe has no {stage}"
+        counts = self.out / "data" / "counts.json"
+        kind = "chats" if stage == "sft" else "preferences"
+        if counts.is_file():
+            found = read_json(counts)[kind]
+            if not found["train"]["n"]:
+                return f"the data has no {kind}"
+            if not found["heldout"]["n"]:
+                return f"the data has too few {kind} to hold one out"
+        return None
+
+    def inputs(self, stage: Stage) -> list[str]:
+        """The stages that this one reads."""
+        return [name for name in stage.needs if self.is_off(name) is None]
+
+    def settings(self, stage: Stage) -> Any:
+        """What decides the stage, as plain values; input files are hashed once."""
+        if stage.name not in self._settings:
+            self._settings[stage.name] = to_dict(stage.settings(self.recipe))
+        return self._settings[stage.name]
+
+    def fingerprint(self, stage: Stage) -> str:
+        """Hash of a stage's settings and of its inputs' fingerprints."""
+        inputs = {name: self.fingerprint(_STAGES[name]) for name in self.inputs(stage)}
+        return stable_hash([FORMAT, stage.name, self.settings(stage), inputs])
+
+    def plan(self, stage: Stage, *, again: bool = False) -> Plan:
+        """What a build would do with a stage; `again` runs it even if it is done."""
+        if reason := self.is_off(stage.name):
+            return Plan(stage.name, "off", reason)
+        fingerprint = self.fingerprint(stage)
+        manifest = self.manifest(stage.name)
+        if manifest is not None:
+            if again:
+                return Plan(stage.name, "run", "asked for again")
+            if manifest["fingerprint"] == fingerprint:
+                return Plan(stage.name, "done", "nothing has changed")
+            return Plan(stage.name, "run", self._what_changed(stage, manifest))
+        working = self.out / stage.name / "working.json"
+        if stage.in_place and working.is_file():
+            if read_json(working).get("fingerprint") == fingerprint:
+                return Plan(stage.name, "resume", "it was cut short")
+            return Plan(stage.name, "run", "it was cut short, under other settings")
+        return Plan(stage.name, "run", "not done yet")
+
+    def _what_changed(self, stage: Stage, manifest: Mapping[str, Any]) -> str:
+        differences = list(_differences(manifest["settings"], self.settings(stage)))
+        if differences:
+            key, old, new = differences[0]
+            more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
+            return f"{key or 'settings'} was {old}, is {new}{more}"
+        return "what it reads has changed"
+
+    # --- doing it ---------------------------------------------------------------------------------
+
+    def run(self, stages: Sequence[str], *, again: bool = False) -> None:
+        """Bring the named stages up to date, in order.
+
+        Raises GroundupError if one of them reads a stage that is not done, or if the folder holds
+        something else.
+        """
+        self._claim()
+        with folder_lock(self.out):
+            write_text(self.out / "recipe.yaml", dump_recipe(self.recipe))
+            remove_leftovers(self.out)
+            for name in stages:
+                self._run_stage(_STAGES[name], again=again)
+
+    def _claim(self) -> None:
+        """Make the run folder this recipe's, or refuse."""
+        path = self.out / "run.json"
+        if path.is_file():
+            before = read_json(path)
+            if before["recipe"] != self.recipe.name:
+                raise GroundupError(
+                    f"{self.out} was built with the recipe {before['recipe']}, not "
+                    f"{self.recipe.name}; use another --out"
+                )
+            return
+        if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+            raise GroundupError(
+                f"{self.out} exists and is no run of groundup; use another --out, or empty it"
+            )
+        write_json(path, {"recipe": self.recipe.name, "package_version": __version__})
+
+    def _run_stage(self, stage: Stage, *, again: bool) -> None:
+        plan = self.plan(stage, again=again)
+        if plan.status in ("done", "off"):
+            self.listener.stage(stage.name, plan.status, plan.reason)
+            return
+        for name in self.inputs(stage):
+            if self.plan(_STAGES[name]).status != "done":
+                raise GroundupError(
+                    f"{stage.name} needs {name}, which is not done; run groundup build, or "
+                    f"groundup {name} {self.out} first"
+                )
+        self.listener.stage(stage.name, plan.status, plan.reason)
+        started = time.perf_counter()
+        folder = self.out / stage.name
+
+        def manifest(counts: dict[str, Any]) -> dict[str, Any]:
+            seconds = time.perf_counter() - started + counts.pop("earlier_seconds", 0.0)
+            self.listener.stage(stage.name, "finished", f"{seconds:.1f} s")
+            return {
+                "stage": stage.name,
+                "fingerprint": self.fingerprint(stage),
+                "package_version": __version__,
+                "settings": self.settings(stage),
+                "inputs": {name: self.fingerprint(_STAGES[name]) for name in self.inputs(stage)},
+                "counts": counts,
+                "seconds": round(seconds, 3),
+                "peak_memory_bytes": peak_memory_bytes(),
+            }
+
+        if stage.in_place:
+            if plan.status == "run" and folder.exists():
+                shutil.rmtree(folder)
+            write_json(folder / "working.json", {"fingerprint": self.fingerprint(stage)})
+            counts = stage.run(self, folder)
+            write_json(folder / "manifest.json", manifest(counts))
+            return
+        with new_folder(folder) as temporary:
+            counts = stage.run(self, temporary)
+            write_json(temporary / "manifest.json", manifest(counts))
+
+    def context(self, stage: str) -> StageContext:
+        """What a training stage is handed."""
+        return StageContext(
+            folder=self.out / stage,
+            data=self.out / "data",
+            tokenizer=Tokenizer.load(self.out / "tokenizer"),
+            seed=self.recipe.seed,
+            device=self.device,
+            listener=self.listener,
+            identity={"fingerprint": self.fingerprint(_STAGES[stage])},
+        )
+
+    def newest_model(self, before: str | None = None) -> Path:
+        """The model folder of the last trained stage, or of the last one before another."""
+        stages = TRAINED[: TRAINED.index(before)] if before else TRAINED
+        done = [name for name in stages if self.is_off(name) is None]
+        return self.out / done[-1] / "model"
+
+    @property
+    def has_demo(self) -> bool:
+        """Whether the embedded world is among the sources."""
+        return any(source.path == DEMO for source in self.recipe.data.sources)
+
+
+# --- the stages -----------------------------------------------------------------------------------
+
+
+def _run_data(build: Build, folder: Path) -> dict[str, Any]:
+    return prepare(
+        build.recipe.data,
+        folder,
+        builtin={DEMO: lambda: demo_records(build.recipe)},
+        listener=build.listener,
+    )
+
+
+def demo_records(recipe: Recipe) -> Iterator[Record]:
+    """The embedded world as records of all three kinds."""
+    seed, settings = recipe.seed, recipe.demo
+    rows: Iterable[tuple[str, Iterable[Any]]] = (
+        ("document", ({"text": text} for text in demo.documents(seed, settings))),
+        ("chat", ({"messages": chat} for chat in demo.chats(seed, settings))),
+        ("pair", demo.preferences(seed, settings)),
+    )
+    for kind, items in rows:
+        for place, row in enumerate(items):
+            yield record_from_row(row, f"{DEMO}/{kind}#{place}", DEMO)
+
+
+def _run_tokenizer(build: Build, folder: Path) -> dict[str, Any]:
+    tokenizer = train_tokenizer(read_texts(build.out / "data", "train"), build.recipe.tokenizer)
+    tokenizer.save(folder)
+    return {"vocab_size": tokenizer.vocab_size, "tokenizer_fingerprint": tokenizer.fingerprint}
+
+
+def _run_pretrain(build: Build, folder: Path) -> dict[str, Any]:
+    recipe = build.recipe
+    return pretrain(recipe.pretrain, recipe.model_config, recipe.data, build.context("pretrain"))
+
+
+def _run_sft(build: Build, folder: Path) -> dict[str, Any]:
+    assert build.recipe.sft is not None, "the stage is off without it"
+    return finetune(build.recipe.sft, build.newest_model(before="sft"), build.context("sft"))
+
+
+def _run_align(build: Build, folder: Path) -> dict[str, Any]:
+    assert build.recipe.align is not None, "the stage is off without it"
+    return align(build.recipe.align, build.newest_model(before="align"), build.context("align"))
+
+
+def _run_evaluate(build: Build, folder: Path) -> dict[str, Any]:
+    models = {name: build.out / name / "model" for name in TRAINED if build.is_off(name) is None}
+    evaluate(
+        build.recipe.evaluate,
+        models,
+        data=build.out / "data",
+        folder=folder,
+        check_set=demo_checks(build.recipe) if build.has_demo else None,
+        device=build.device,
+        seed=build.recipe.seed,
+        listener=build.listener,
+    )
+    return {}
+
+
+def demo_checks(recipe: Recipe) -> CheckSet:
+    """The embedded world's checks, with the level of chance of each skill and split."""
+    checks = demo.checks(recipe.seed, recipe.demo)
+    groups: dict[tuple[str, str], list[demo.Check]] = {}
+    for check in checks:
+        groups.setdefault((check.skill, check.split), []).append(check)
+    chance = {key: demo.chance_level(group) for key, group in groups.items()}
+    return CheckSet(checks, chance)
+
+
+def _run_report(build: Build, folder: Path) -> dict[str, Any]:
+    report = collect_report(build)
+    write_json(build.out / "report.json", report)
+    write_report(build.out, report)
+    return {}
+
+
+def collect_report(build: Build) -> dict[str, Any]:
+    """What RUN/report.json holds, from the manifests and the results of the evaluation."""
+    results = read_json(build.out / "evaluate" / "results.json")
+    manifests = {name: found for name in _STAGES if (found := build.manifest(name)) is not None}
+    manifests.pop("report", None)
+    counts = read_json(build.out / "data" / "counts.json")
+    return {
+        "recipe": build.recipe.name,
+        "description": build.recipe.description,
+        "seed": build.recipe.seed,
+        "package_version": __version__,
+        "machine": machine_description(),
+        "seconds": {name: manifest["seconds"] for name, manifest in manifests.items()},
+        "peak_memory_bytes": max(m["peak_memory_bytes"] for m in manifests.values()),
+        "stages": {
+            name: {**manifests[name]["counts"], **results["stages"][name]}
+            for name in TRAINED
+            if name in results["stages"]
+        },
+        "data": {
+            "documents": counts["documents"]["train"]["n"],
+            "bytes": counts["documents"]["train"]["n_bytes"],
+            "heldout_documents": counts["documents"]["heldout"]["n"],
+            "heldout_bytes": counts["documents"]["heldout"]["n_bytes"],
+            "chats": counts["chats"]["train"]["n"],
+            "preferences": counts["preferences"]["train"]["n"],
+            "dropped": {reason: entry["n"] for reason, entry in counts["removed"].items()},
+            "sources": [source.path for source in build.recipe.data.sources],
+            "synthetic": build.has_demo,
+        },
+        "baselines": results["baselines"],
+        "checks": results["checks"],
+        "samples": results["samples"],
+        "recipe_yaml": dump_recipe(build.recipe),
+    }
+
+
+def _data_settings(recipe: Recipe) -> Any:
+    """The data's settings with what its files hold, and the world that is made from the seed."""
+    has_demo = any(source.path == DEMO for source in recipe.data.sources)
+    return {
+        "data": to_dict(recipe.data),
+        "files": source_fingerprint(recipe.data.sources, builtin=(DEMO,)),
+        "demo": [recipe.seed, to_dict(recipe.demo)] if has_demo else None,
+    }
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage("data", (), _data_settings, _run_data),
+    Stage("tokenizer", ("data",), lambda recipe: {"tokenizer": recipe.tokenizer}, _run_tokenizer),
+    Stage(
+        "pretrain",
+        ("data", "tokenizer"),
+        lambda recipe: {
+            "seed": recipe.seed,
+            "model": recipe.model_config,
+            "pretrain": recipe.pretrain,
+        },
+        _run_pretrain,
+        in_place=True,
+    ),
+    Stage(
+        "sft",
+        ("data", "tokenizer", "pretrain"),
+        lambda recipe: {"seed": recipe.seed, "sft": recipe.sft},
+        _run_sft,
+        in_place=True,
+    ),
+    Stage(
+        "align",
+        ("data", "tokenizer", "pretrain", "sft"),
+        lambda recipe: {"seed": recipe.seed, "align": recipe.align},
+        _run_align,
+        in_place=True,
+    ),
+    Stage(
+        "evaluate",
+        ("data", "tokenizer", *TRAINED),
+        lambda recipe: {"seed": recipe.seed, "evaluate": recipe.evaluate},
+        _run_evaluate,
+    ),
+    Stage(
+        "report",
+        ("data", "tokenizer", *TRAINED, "evaluate"),
+        lambda recipe: {"package_version": __version__, "description": recipe.description},
+        _run_report,
+    ),
+)
+_STAGES: Mapping[str, Stage] = {stage.name: stage for stage in STAGES}
+STAGE_NAMES = tuple(_STAGES)
+
+
+def open_run(out: Path, listener: BuildListener, device: torch.device | None = None) -> Build:
+    """A build that goes on in an existing run folder, by the recipe that is written there.
+
+    Raises GroundupError if the folder is no run.
+    """
+    if not (out / "run.json").is_file() or not (out / "recipe.yaml").is_file():
+        raise GroundupError(
+            f"{out} is no run of groundup; make one with groundup build RECIPE --out"
+        )
+    recipe = load_recipe(str(out / "recipe.yaml"))
+    return Build(recipe, out, listener, device or select_device())
+
+
+def find_model(path: Path) -> Path:
+    """The model folder that `path` means: itself, or the last one that a run has made.
+
+    Raises GroundupError if there is none.
+    """
+    for folder in (path, *(path / stage / "model" for stage in reversed(TRAINED))):
+        if (folder / "config.json").is_file():
+            return folder
+    raise GroundupError(
+        f"{path} is no model folder and no run with a trained model; "
+        "give the folder that holds config.json, or a run"
+    )
+
+
+def _differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in dict.fromkeys([*before, *now]):
+            inner = f"{key}.{name}" if key else name
+            yield from _differences(before.get(name), now.get(name), inner)
+    elif before != now:
+        yield key, before, now

@@ -1,0 +1,263 @@
+"""A recipe: everything that decides what a build does, as YAML over frozen dataclasses.
+
+Each part's config stands beside the part's code; here they are gathered, read, overridden,
+checked against each other, and described as a JSON schema.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import types
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from groundup.align.preference import AlignConfig
+from groundup.data.prepare import DataConfig
+from groundup.demo import DemoConfig
+from groundup.evaluate.stage import EvaluateConfig
+from groundup.export.huggingface import architecture_of
+from groundup.model import ModelConfig
+from groundup.runtime import RecipeError, config, to_dict
+from groundup.tokenizer import TokenizerConfig
+from groundup.train.finetune import FinetuneConfig
+from groundup.train.pretrain import PretrainConfig
+
+
+@config
+class Recipe:
+    """Everything that decides what a build does.
+
+    name, description: what it is called and what it is for.
+    seed: of initialisation, data order, the demo world and every draw.
+    demo: how much is made of the embedded world, where `data.sources` names it.
+    sft, align: null leaves the stage out.
+    """
+
+    name: str
+    description: str = ""
+    seed: int = 1
+    data: DataConfig = DataConfig()
+    demo: DemoConfig = DemoConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: ModelConfig = ModelConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    sft: FinetuneConfig | None = None
+    align: AlignConfig | None = None
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.-]+", self.name):
+            raise ValueError(f"name={self.name!r} must be letters, digits, dots, dashes")
+        architecture_of(self.model)
+        if self.model.vocab_size not in (0, self.tokenizer.vocab_size):
+            raise ValueError(
+                f"model.vocab_size={self.model.vocab_size} must be tokenizer.vocab_size="
+                f"{self.tokenizer.vocab_size}; leave it out and it follows"
+            )
+        for stage in ("pretrain", "sft"):
+            settings = getattr(self, stage)
+            if settings is not None and settings.batch_tokens < self.model.max_seq_len:
+                raise ValueError(
+                    f"{stage}.batch_tokens={settings.batch_tokens} is less than one row of "
+                    f"model.max_seq_len={self.model.max_seq_len} tokens; "
+                    f"try {stage}.batch_tokens={8 * self.model.max_seq_len}"
+                )
+
+    @property
+    def model_config(self) -> ModelConfig:
+        """The model with its vocabulary's size filled in."""
+        return dataclasses.replace(self.model, vocab_size=self.tokenizer.vocab_size)
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that reads 6e-4 as the number everybody means."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
+
+
+def shipped_recipes() -> dict[str, Traversable]:
+    """The recipes that come with the package, by name."""
+    folder = resources.files("groundup") / "recipes"
+    return {
+        file.name.removesuffix(".yaml"): file
+        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".yaml")
+    }
+
+
+def load_recipe(name: str, *, overrides: Sequence[str] = (), data: Sequence[Path] = ()) -> Recipe:
+    """Read a shipped recipe by name or a YAML file by path, then apply what the user changed.
+
+    overrides: `a.b=value`, the value read as YAML. data: paths that take the place of
+    `data.sources`.
+
+    Raises RecipeError in one line that names the key, what it got and the nearest right one.
+    """
+    values = _read_yaml(*_find(name))
+    for override in overrides:
+        _apply(values, override)
+    if data:
+        sources = [{"path": str(path.resolve())} for path in data]
+        values["data"] = {**(values.get("data") or {}), "sources": sources}
+    return build_recipe(values)
+
+
+def build_recipe(values: Mapping[str, Any]) -> Recipe:
+    """A recipe from plain values, as YAML gives them."""
+    align = values.get("align")
+    if isinstance(align, Mapping) and align.get("method") in (None, "none") and "method" in align:
+        values = {**values, "align": None}
+    try:
+        return _adapter().validate_python(dict(values))
+    except ValidationError as error:
+        raise RecipeError(_describe(error)) from error
+
+
+def _find(name: str) -> tuple[str, str]:
+    """(what to call it in errors, its text)."""
+    shipped = shipped_recipes()
+    if name in shipped:
+        return name, shipped[name].read_text(encoding="utf-8")
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or "/" in name:
+        try:
+            return name, path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"recipe {name} cannot be read; give a YAML file") from error
+    nearest = difflib.get_close_matches(name, shipped, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(shipped)}"
+    raise RecipeError(f"no recipe is called {name!r}; {hint}")
+
+
+def _read_yaml(name: str, text: str) -> dict[str, Any]:
+    try:
+        values = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"recipe {name} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"recipe {name} must be a mapping of keys to values")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set one `a.b=value` in nested mappings, in place."""
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(
+            f"--set {override}: write it as key=value, such as pretrain.tokens=1000000"
+        )
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {override}: the value is not YAML") from error
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        inner = values.get(parent)
+        values[parent] = dict(inner) if isinstance(inner, Mapping) else {}
+        values = values[parent]
+    values[last] = value
+
+
+# --- telling what is wrong ------------------------------------------------------------------------
+
+
+def _describe(error: ValidationError) -> str:
+    """The first thing that is wrong, in one line."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"] if not _is_tag(part)]
+    if first["type"] == "unexpected_keyword_argument":
+        return _unknown_key(path)
+    if first["type"] == "missing":
+        return f"the recipe has no {'.'.join(path)}; add it"
+    message = first["msg"].removeprefix("Value error, ")
+    where = ".".join(path)
+    if first["type"] == "value_error":
+        return f"{where}.{message}" if where and "=" in message.split(" ")[0] else message
+    return f"{where}={first['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _is_tag(part: Any) -> bool:
+    """Pydantic puts the name of a union's member into the path."""
+    return part in ("adamw", "muon") or (isinstance(part, str) and part.endswith("Config"))
+
+
+def _unknown_key(path: Sequence[str]) -> str:
+    known = _keys_under(Recipe, path[:-1])
+    nearest = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+    where = ".".join(path)
+    if not nearest:
+        everywhere = _all_keys(Recipe)
+        elsewhere = [key for key in everywhere if key.split(".")[-1] == path[-1]]
+        nearest_path = elsewhere[0] if elsewhere else None
+    else:
+        nearest_path = ".".join([*path[:-1], nearest[0]])
+    hint = f"did you mean {nearest_path}?" if nearest_path else f"there are {', '.join(known)}"
+    return f"unknown recipe key {where}; {hint}"
+
+
+def _dataclasses_in(annotation: Any) -> list[type]:
+    """The dataclasses that an annotation such as `Annotated[A | B, ...] | None` allows."""
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+        return [annotation]
+    if get_origin(annotation) in (Annotated, Union, types.UnionType, tuple):
+        return [found for inner in get_args(annotation) for found in _dataclasses_in(inner)]
+    return []
+
+
+def _fields(owner: type) -> dict[str, Any]:
+    hints = get_type_hints(owner, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(owner)}
+
+
+def _keys_under(owner: type, path: Sequence[str]) -> list[str]:
+    """Names of the fields at `path` below a config."""
+    owners = [owner]
+    for part in path:
+        if part.isdigit():  # an item of a list
+            continue
+        owners = [found for one in owners for found in _dataclasses_in(_fields(one).get(part))]
+    return list(dict.fromkeys(name for one in owners for name in _fields(one)))
+
+
+def _all_keys(owner: type, prefix: str = "") -> list[str]:
+    keys = []
+    for name, annotation in _fields(owner).items():
+        keys.append(prefix + name)
+        for inner in _dataclasses_in(annotation):
+            keys += _all_keys(inner, f"{prefix}{name}.")
+    return list(dict.fromkeys(keys))
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The whole recipe as YAML, every default written out."""
+    return yaml.safe_dump(to_dict(recipe), sort_keys=False, allow_unicode=True)
+
+
+def recipe_schema() -> dict[str, Any]:
+    """JSON schema of a recipe, for editors that complete and check YAML."""
+    return _adapter().json_schema()
+
+
+@cache
+def _adapter() -> TypeAdapter[Recipe]:
+    return TypeAdapter(Recipe)

@@ -1,0 +1,145 @@
+"""Supervised fine-tuning: the model learns to reply, with the loss on the assistant's tokens only.
+
+Conversations are packed like documents, each a span of its own, so no chat sees another.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from groundup.data.loader import RowBatches
+from groundup.data.prepared import SPLITS, read_chats
+from groundup.data.shard_writer import write_masked_shards
+from groundup.data.split import Split
+from groundup.export.huggingface import load_model, save_model_folder
+from groundup.model import Decoder
+from groundup.optim import MuonConfig, Optimizer, OptimizerConfig, ScheduleConfig
+from groundup.runtime import DataError, config, derive_seed
+from groundup.tokenizer.chat import RenderedChat, fit_chat
+from groundup.train.context import (
+    StageContext,
+    finish,
+    heldout_nats,
+    rows_per_batch,
+    token_rows,
+)
+from groundup.train.loop import Job, LoopConfig, train
+from groundup.train.objectives import next_token_loss
+
+
+@config
+class FinetuneConfig:
+    """How a pretrained decoder is fine-tuned on conversations.
+
+    epochs: how often each conversation is seen; may be a fraction.
+    batch_tokens: tokens of one optimizer step, prompts and padding included.
+    """
+
+    epochs: float = 2.0
+    batch_tokens: int = 2048
+    optimizer: OptimizerConfig = MuonConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    loop: LoopConfig = LoopConfig()
+
+    def __post_init__(self) -> None:
+        if self.epochs <= 0:
+            raise ValueError(
+                f"epochs={self.epochs} must be above 0; write sft: null to leave it out"
+            )
+        if self.batch_tokens < 1:
+            raise ValueError(f"batch_tokens={self.batch_tokens} must be at least 1")
+
+
+def finetune(settings: FinetuneConfig, start: Path, context: StageContext) -> dict[str, Any]:
+    """Fine-tune the model folder `start`; returns what the stage counted.
+
+    Raises DataError if no conversation leaves a token to learn.
+    """
+    model = load_model(start).to(context.device)
+    seq_len = model.config.max_seq_len
+    outcomes: Counter[str] = Counter()
+    rows = {
+        split: token_rows(
+            context,
+            split,
+            write=partial(_write_chats, split, seq_len, outcomes, context),
+            seq_len=seq_len,
+            packing="best_fit",
+        )
+        for split in SPLITS
+    }
+    batch_rows = rows_per_batch(settings.batch_tokens, seq_len)
+    batches = RowBatches(
+        [rows["train"]], seed=derive_seed(context.seed, "sft"), batch_rows=batch_rows
+    )
+    heldout = RowBatches([rows["heldout"]], seed=0, batch_rows=1)
+    n_heldout = rows["heldout"].shards.n_trained
+
+    def evaluate(model: Decoder) -> dict[str, float]:
+        return {"heldout_loss": heldout_nats(model, heldout) / n_heldout}
+
+    progress = train(
+        Job(
+            label="sft",
+            model=model,
+            optimizer=Optimizer(model, settings.optimizer),
+            schedule=settings.schedule,
+            batches=batches,
+            loss_fn=next_token_loss,
+            n_steps=max(1, round(settings.epochs * batches.n_rows / batch_rows)),
+            folder=context.folder,
+            config=settings.loop,
+            listener=context.listener,
+            save_model=lambda model, folder: save_model_folder(
+                model, context.tokenizer, folder, chat=True
+            ),
+            evaluate=evaluate,
+            best_by="heldout_loss",
+            identity=context.identity,
+        )
+    )
+    shards = rows["train"].shards
+    return finish(context, model, progress, chat=True) | {
+        "chats": shards.n_documents,
+        "trained_tokens": shards.n_trained,
+        "rows": batches.n_rows,
+        "fitted": dict(outcomes),
+    }
+
+
+def _write_chats(
+    split: Split, seq_len: int, outcomes: Counter[str], context: StageContext, folder: Path
+) -> None:
+    chats = _fitted_chats(split, seq_len, outcomes, context)
+    write_masked_shards(chats, context.tokenizer, folder)
+
+
+def _fitted_chats(
+    split: Split, seq_len: int, outcomes: Counter[str], context: StageContext
+) -> Iterator[RenderedChat]:
+    """The chats of a split that leave something to learn; what is cut is counted and said."""
+    counts: Counter[str] = Counter()
+    for chat in read_chats(context.data, split):
+        fitted = fit_chat(context.tokenizer, chat.messages, seq_len)
+        counts[fitted.outcome] += 1
+        if fitted.rendered is not None:
+            yield fitted.rendered
+    outcomes.update(counts)
+    for outcome, told in (
+        ("exchanges_dropped", "lost their oldest exchanges"),
+        ("reply_cut", "had their last reply cut"),
+        ("refused", "were left out, their prompt alone being too long"),
+    ):
+        if counts[outcome]:
+            context.listener.message(
+                f"sft: {counts[outcome]} {split} chats longer than {seq_len} tokens {told}"
+            )
+    if counts.total() == counts["refused"]:
+        raise DataError(
+            f"none of the {counts.total()} {split} chats fits model.max_seq_len={seq_len}; "
+            "use a longer context or shorter chats"
+        )

@@ -1,0 +1,149 @@
+"""Packing: every token exactly once, documents kept whole, errors with their fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from groundup.data.pack import Packing, RowPlan, pack_best_fit, plan_rows
+from groundup.data.shards import TokenShards
+from groundup.runtime import DataError
+
+from .bytes_tokenizer import text_shards
+
+
+def spans_of_row(plan: RowPlan, row: int) -> list[tuple[int, int, int]]:
+    here = slice(int(plan.row_offsets[row]), int(plan.row_offsets[row + 1]))
+    columns = (plan.span_document, plan.span_start, plan.span_length)
+    return list(zip(*(column[here].tolist() for column in columns), strict=True))
+
+
+def covered_positions(plan: RowPlan) -> list[int]:
+    spans = zip(plan.span_start.tolist(), plan.span_length.tolist(), strict=True)
+    return sorted(p for start, length in spans for p in range(start, start + length))
+
+
+def document_positions(shards: TokenShards) -> list[int]:
+    spans = zip(shards.document_starts.tolist(), shards.document_lengths.tolist(), strict=True)
+    return [p for start, length in spans for p in range(start, start + length)]
+
+
+def test_concat_by_hand(tmp_path: Path) -> None:
+    shards = text_shards(tmp_path, ["abc", "d", "efghi"])  # 4 + 2 + 6 tokens with end of text
+    plan = plan_rows(shards, seq_len=5, packing="concat")
+    assert [spans_of_row(plan, row) for row in range(plan.n_rows)] == [
+        [(0, 0, 4), (1, 4, 1)],
+        [(1, 5, 1), (2, 6, 4)],
+        [(2, 10, 2)],
+    ]
+    assert plan.padding_share == pytest.approx(3 / 15)
+
+
+def test_best_fit_by_hand(tmp_path: Path) -> None:
+    shards = text_shards(tmp_path, ["abc", "d", "efghi"])
+    plan = plan_rows(shards, seq_len=5, packing="best_fit")
+    assert [spans_of_row(plan, row) for row in range(plan.n_rows)] == [
+        [(2, 6, 5)],  # the long document fills a row
+        [(0, 0, 4), (2, 11, 1)],  # its last token fits after the next longest
+        [(1, 4, 2)],
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 30), min_size=1, max_size=25),
+    seq_len=st.integers(1, 16),
+    packing=st.sampled_from(["concat", "best_fit"]),
+    per_shard=st.integers(1, 100),
+)
+def test_every_token_stands_in_exactly_one_row(
+    tmp_path_factory: pytest.TempPathFactory,
+    sizes: list[int],
+    seq_len: int,
+    packing: Packing,
+    per_shard: int,
+) -> None:
+    texts = ["x" * (seq_len + size) for size in sizes]
+    folder = tmp_path_factory.mktemp("shards")
+    shards = text_shards(folder, texts, tokens_per_shard=per_shard)
+    plan = plan_rows(shards, seq_len, packing)
+
+    assert covered_positions(plan) == document_positions(shards)
+    per_row = np.add.reduceat(plan.span_length.astype(int), plan.row_offsets[:-1])
+    assert per_row.max() <= seq_len
+    if packing == "concat":
+        assert (per_row[:-1] == seq_len).all()
+    ends = shards.document_starts + shards.document_lengths
+    document = plan.span_document.astype(int)
+    assert (plan.span_start >= shards.document_starts[document].astype(np.uint64)).all()
+    assert (plan.span_start.astype(int) + plan.span_length <= ends[document]).all()
+
+
+def best_fit_one_at_a_time(lengths: list[int], capacity: int) -> list[int]:
+    """How many tokens each row holds under textbook best-fit decreasing."""
+    spaces: list[int] = []
+    for length in sorted(lengths, reverse=True):
+        fitting = [space for space in spaces if space >= length]
+        if fitting:
+            spaces[spaces.index(min(fitting))] -= length
+        else:
+            spaces.append(capacity - length)
+    return sorted(capacity - space for space in spaces)
+
+
+@settings(max_examples=100, deadline=None)
+@given(lengths=st.lists(st.integers(1, 24), min_size=1, max_size=80))
+def test_best_fit_equals_the_textbook_one_piece_at_a_time(lengths: list[int]) -> None:
+    rows = pack_best_fit(np.array(lengths), 24)
+    held = np.bincount(rows, weights=lengths)
+    assert sorted(held.astype(int).tolist()) == best_fit_one_at_a_time(lengths, 24)
+
+
+def padding_without_packing(shards: TokenShards, seq_len: int) -> float:
+    """The share of padding without packing."""
+    return 1 - shards.n_tokens / (shards.n_documents * seq_len)
+
+
+def test_a_document_that_fits_is_never_cut(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shards = text_shards(tmp_path, ["x" * int(n) for n in rng.integers(1, 32, size=300)])
+    plan = plan_rows(shards, 32, "best_fit")
+    assert plan.n_spans == shards.n_documents
+    assert plan.padding_share < padding_without_packing(shards, 32) / 4
+
+
+def test_a_plan_comes_back_from_disk(tmp_path: Path) -> None:
+    shards = text_shards(tmp_path / "shards", ["abc", "defgh", "ij"])
+    plan = plan_rows(shards, 6, "best_fit")
+    plan.save(tmp_path / "plan")
+    loaded = RowPlan.load(tmp_path / "plan")
+    assert loaded.fingerprint == plan.fingerprint
+    assert (loaded.seq_len, loaded.packing, loaded.n_rows) == (6, "best_fit", plan.n_rows)
+    for name in ("row_offsets", "span_start", "span_length", "span_document"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(plan, name))
+    assert plan.fingerprint != plan_rows(shards, 7, "best_fit").fingerprint
+
+
+def test_a_missing_plan_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no packing plan in"):
+        RowPlan.load(tmp_path)
+
+
+def test_a_corpus_below_one_row_names_the_fix(tmp_path: Path) -> None:
+    shards = text_shards(tmp_path, ["x" * 79])
+    with pytest.raises(DataError) as error:
+        plan_rows(shards, 256, "concat")
+    assert str(error.value) == (
+        "the corpus holds 80 tokens, fewer than model.max_seq_len=256; "
+        "add text or use --set model.max_seq_len=64"
+    )
+    assert plan_rows(shards, 256, "best_fit").n_rows == 1
+
+
+def test_a_row_length_below_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="seq_len=0 must be at least 1"):
+        plan_rows(text_shards(tmp_path, ["a"]), 0)

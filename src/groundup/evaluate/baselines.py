@@ -105,7 +105,7 @@ def ngram_bits_per_byte(
     heldout_texts: Iterable[str],
     *,
     order: int | None = None,
-    max_order: int = 8,
+    max_order: int = 24,
     max_train_bytes: int = 16 * MIB,
 ) -> NgramBaseline:
     """Bits per held-out byte under a byte n-gram model fitted to the training text.
@@ -120,8 +120,7 @@ def ngram_bits_per_byte(
         raise DataError("an n-gram baseline needs training text and held-out text; one is empty")
     if order is None:
         order = choose_order(_split_at_end(train, CHOICE_BYTES)[1], max_order)
-    model = NgramModel.fit(train, order)
-    document_bits = np.array([bits.sum() for bits in model.score(heldout)])
+    document_bits = np.array([bits.sum() for bits in score_ngrams(train, heldout, order)])
     document_bytes = np.array([len(data) for data in heldout])
     return NgramBaseline(
         bits_per_byte=float(document_bits.sum() / document_bytes.sum()),
@@ -142,14 +141,10 @@ def choose_order(train: Sequence[bytes], max_order: int) -> int:
     if not fitting or not development:
         return 1
     best_order, best_bits = 1, np.inf
-    counts = []
-    for level in _count_levels(_symbols(fitting, max_order), max_order):
-        counts.append(level)
-        model = NgramModel([*map(_lower_level, counts, counts[1:]), _top_level(level)])
-        bits = sum(document.sum() for document in model.score(development))
-        if bits >= best_bits:
+    for order, bits in _score_orders(fitting, development, range(1, max_order + 1)):
+        if bits.sum() >= best_bits:
             break
-        best_order, best_bits = len(counts), bits
+        best_order, best_bits = order, bits.sum()
     return best_order
 
 
@@ -178,8 +173,12 @@ class _Level:
     leftover: np.ndarray  # (n_contexts,) the share of p(.|h) left to the shorter context
 
 
-class NgramModel:
-    """Byte n-grams with interpolated, modified Kneser-Ney smoothing.
+def score_ngrams(
+    train: Sequence[bytes], documents: Sequence[bytes], order: int
+) -> list[np.ndarray]:
+    """The bits of each byte of each document, predicted from up to `order` - 1 bytes before it.
+
+    Byte n-grams with interpolated, modified Kneser-Ney smoothing, counted in `train`.
 
     For the longest contexts, and with counts c of what was seen,
 
@@ -198,44 +197,46 @@ class NgramModel:
     0.501 and p(b) = 0.667/3 + 0.833/3 / 256 = 0.223. After a came a once and b once, each less 0.5:
     p(b|a) = 0.5/2 + 1/2 · p(b) = 0.362.
 
-    >>> model = NgramModel.fit([b"aab"], order=2)
-    >>> [round(float(p), 4) for p in 2.0 ** -model.score([b"ab"])[0]]
+    >>> bits = score_ngrams([b"aab"], [b"ab"], order=2)
+    >>> [round(float(p), 4) for p in 2.0 ** -bits[0]]
     [0.7505, 0.3617]
+
+    documents: n_documents of n_bytes -> n_documents arrays (n_bytes,)
     """
+    if order < 1:
+        raise ValueError(f"order={order} must be at least 1; try order=6")
+    ((_, bits),) = _score_orders(train, documents, range(order, order + 1))
+    return np.split(bits, np.cumsum([len(document) for document in documents])[:-1])
 
-    def __init__(self, levels: Sequence[_Level]) -> None:
-        self.levels = tuple(levels)
 
-    @classmethod
-    def fit(cls, documents: Sequence[bytes], order: int) -> NgramModel:
-        """Count the documents' n-grams of up to `order` bytes."""
-        if order < 1:
-            raise ValueError(f"order={order} must be at least 1; try order=6")
-        levels = []
-        below = None
-        for counts in _count_levels(_symbols(documents, order), order):
-            if below is not None:
-                levels.append(_lower_level(below, counts))
-            below = counts
-        assert below is not None
-        return cls([*levels, _top_level(below)])
+def _score_orders(
+    train: Sequence[bytes], documents: Sequence[bytes], orders: range
+) -> Iterator[tuple[int, np.ndarray]]:
+    """For each order, the bits of all bytes of the documents in a row: (n_bytes,).
 
-    def score(self, documents: Sequence[bytes]) -> list[np.ndarray]:
-        """The bits of each byte of each document, predicted from the bytes before it.
+    Works upwards through the lengths and keeps only the two it needs.
+    """
+    symbols = _symbols(documents, orders[-1])
+    p = np.full(len(symbols), 1 / 256)
+    ids = np.zeros(len(symbols), dtype=np.int64)  # of the empty n-gram
+    below = None
+    for order, counts in enumerate(_count_levels(_symbols(train, orders[-1]), orders[-1]), 1):
+        if below is not None:
+            p, ids = _lengthen(_lower_level(below, counts), symbols, p, ids)
+        if order in orders:
+            p_top, _ = _lengthen(_top_level(counts), symbols, p, ids)
+            yield order, -np.log2(p_top[symbols != START])
+        below = counts
 
-        documents: n_documents of n_bytes -> n_documents arrays (n_bytes,)
-        """
-        symbols = _symbols(documents, len(self.levels))
-        p = np.full(len(symbols), 1 / 256)
-        ids = np.zeros(len(symbols), dtype=np.int64)  # of the empty n-gram
-        for level in self.levels:
-            context = np.concatenate([[-1], ids[:-1]])
-            p *= np.where(context >= 0, level.leftover[context], 1.0)
-            ids = _find(level.keys, context, symbols)
-            p += np.where(ids >= 0, level.direct[ids], 0.0)
-        bits = -np.log2(p[symbols != START])
-        ends = np.cumsum([len(document) for document in documents])
-        return np.split(bits, ends[:-1])
+
+def _lengthen(
+    level: _Level, symbols: np.ndarray, p: np.ndarray, ids: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """From p(w|h') to p(w|h), and the ids of the n-grams hw: all (n_symbols,)."""
+    context = np.concatenate([[-1], ids[:-1]])
+    ids = _find(level.keys, context, symbols)
+    leftover = np.where(context >= 0, level.leftover[context], 1.0)
+    return np.where(ids >= 0, level.direct[ids], 0.0) + leftover * p, ids
 
 
 def _symbols(documents: Sequence[bytes], order: int) -> np.ndarray:

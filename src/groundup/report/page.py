@@ -284,9 +284,7 @@ def _moved(run: Path, report: Report) -> dict[str, Any] | None:
 
 def _moved_row(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     (lo, hi), (lo_after, hi_after) = _bounds(before), _bounds(after)
-    is_clear = None not in (lo, hi, lo_after, hi_after) and not (
-        lo <= hi_after and lo_after <= hi
-    )
+    is_clear = None not in (lo, hi, lo_after, hi_after) and not (lo <= hi_after and lo_after <= hi)
     points = round(100 * after["score"]) - round(100 * before["score"])
     return {
         "skill": _words(after["name"]),

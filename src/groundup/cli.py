@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 recipes_app = typer.Typer(help="The recipes that ship with groundup.", invoke_without_command=True)
 app.add_typer(recipes_app, name="recipes")
+STOPPED = 130  # 128 + SIGINT, as shells count it
 console = Console(highlight=False, soft_wrap=True)
 
 Sets = Annotated[
@@ -91,7 +92,7 @@ def build(
             work.run([name for name in stages if name in STAGE_NAMES[:place]])
             work.run([name for name in stages if name in STAGE_NAMES[place:]], again=True)
         else:
-            work.run(stages, again=only is not None)
+            work.run(stages)
     if not (quiet or as_json or only):
         _print_summary(out)
 
@@ -347,13 +348,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _fail(error.errors()[0]["msg"].removeprefix("Value error, "), 2)
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        return _fail("stopped; run the same command again to go on", 130)
-    except BrokenPipeError:
-        return 1
     except SystemExit as leaving:
+        if leaving.code == STOPPED:  # what typer makes of Ctrl-C
+            return _fail("stopped; run the same command again to go on", STOPPED)
         return int(leaving.code or 0)
     return 0
 

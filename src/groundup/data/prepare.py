@@ -97,9 +97,7 @@ def prepare(
     """
     listener = listener or Silent()
     if not config.sources:
-        raise DataError(
-            "data.sources is empty; give --data PATH, or name a file, a folder or demo in the recipe"
-        )
+        raise DataError("data.sources is empty; give --data PATH, or name a file, a folder or demo")
     for source in config.sources:
         if source.path not in (builtin or {}):
             _check_outside(out, Path(source.path))

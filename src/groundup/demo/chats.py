@@ -78,7 +78,7 @@ def sum_turn(rng: Random, pair: tuple[int, int]) -> Turn:
         setting, question, answer = sentences.word_problem(rng, *pair)
         return f"{setting} {question}", answer
     question = rng.choice(sentences.SUM_QUESTIONS).format(a=pair[0], b=pair[1])
-    return question, sentences.state_sum(*pair)
+    return question, sentences.answer_sum(*pair)
 
 
 def unknown_question(rng: Random, *, unseen: bool) -> str:

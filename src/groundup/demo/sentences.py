@@ -132,7 +132,7 @@ WORD_PROBLEMS = (
 
 
 def state_sum(first: int, second: int) -> str:
-    """The sentence that answers a sum.
+    """The sentence that states a sum.
 
     >>> state_sum(3, 4)
     '3 plus 4 is 7.'
@@ -140,8 +140,31 @@ def state_sum(first: int, second: int) -> str:
     return f"{first} plus {second} is {first + second}."
 
 
+def count_on(first: int, second: int) -> str:
+    """The way to a sum that needs no memory of sums: count on, one at a time.
+
+    What is learned is a procedure, so that it also answers sums never seen. Counting passes through
+    smaller sums on its way, those that are held out of training among them; what is held out is
+    the question and when to stop.
+
+    >>> count_on(7, 2)
+    'Start at 7. 1 more is 8, 2 more is 9.'
+    """
+    steps = ", ".join(f"{step} more is {first + step}" for step in range(1, second + 1))
+    return f"Start at {first}. {steps}." if steps else f"Start at {first}."
+
+
+def answer_sum(first: int, second: int) -> str:
+    """The reply to a sum.
+
+    >>> answer_sum(7, 2)
+    'Start at 7. 1 more is 8, 2 more is 9. So 7 plus 2 is 9.'
+    """
+    return f"{count_on(first, second)} So {state_sum(first, second)}"
+
+
 def word_problem(rng: Random, first: int, second: int) -> tuple[str, str, str]:
-    """A little story that adds numbers above zero, the question it asks, and the answer."""
+    """A little story that adds numbers above zero, the question it asks, and the counted answer."""
     person, giver = rng.sample(CHARACTERS, 2)
     item = rng.choice(ITEMS)
     him = "him" if person.pronoun == "he" else "her"
@@ -155,7 +178,7 @@ def word_problem(rng: Random, first: int, second: int) -> tuple[str, str, str]:
         "c_items": _count(first + second, item),
     }  # fmt: skip
     setting, question, answer = rng.choice(shapes).format_map(slots).split("|")
-    return setting, question, answer
+    return setting, question, f"{count_on(first, second)} {answer}"
 
 
 def _count(n: int, item: str) -> str:

@@ -49,8 +49,8 @@ def architecture_of(config: ModelConfig) -> Architecture:
         return "gpt2"
     raise ValueError(
         f"norm={config.norm}, position={config.position}, feedforward={config.feedforward} "
-        "together are no Hugging Face architecture; use rmsnorm, rope, swiglu (Llama, Qwen3) or layernorm, "
-        "learned, gelu (GPT-2)"
+        "together are no Hugging Face architecture; use rmsnorm, rope, swiglu (Llama, Qwen3) or "
+        "layernorm, learned, gelu (GPT-2)"
     )
 
 

@@ -7,8 +7,6 @@ was not asked for, checks that were not made) is left out, with a sentence where
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -19,33 +17,25 @@ from markupsafe import Markup
 
 from groundup.report.charts import (
     Bar,
-    Series,
     bar_chart,
     format_bytes,
     format_duration,
     format_number,
     format_percent,
     interval_strip,
-    line_chart,
     percent_axis,
-    smooth,
+)
+from groundup.report.curves import (
+    CURVE_NAMES,
+    STAGE_NAMES,
+    read_metrics,
+    stage_curves,
+    stage_name,
+    words,
 )
 from groundup.runtime import write_text
 
 Report = Mapping[str, Any]
-STAGE_NAMES = {"pretrain": "Pretraining", "sft": "Chat tuning", "align": "Preferences"}
-CURVE_NAMES = {
-    "loss": "Training loss",
-    "heldout_bits_per_byte": "Held-out bits per byte",
-    "preference_accuracy": "Preference accuracy",
-    "reward_margin": "Reward margin",
-    "lr": "Learning rate",
-    "gradient_norm": "Gradient norm",
-    "tokens_per_s": "Tokens per second",
-}
-NO_CURVE = {"step", "tokens", "seconds"}  # the axes
-FEW_POINTS = 60  # drawn one by one
-NOISY_POINTS = 200  # from here on a curve is drawn raw and smoothed
 
 
 def write_report(run: Path, report: Report) -> Path:
@@ -71,12 +61,12 @@ def _view(run: Path, report: Report) -> dict[str, Any]:
         "skills": _skills(report),
         "axis": Markup(percent_axis()),
         "moved": _moved(run, report),
-        "curves": [c for stage in STAGE_NAMES if (c := _stage_curves(run, stage))],
+        "curves": [c for stage in STAGE_NAMES if (c := stage_curves(run, stage))],
         "samples": _samples(report),
         "data": _data(report),
         "times": _times(report),
         "peak_memory": format_bytes(report.get("peak_memory_bytes")),
-        "machine": [(_words(k), v) for k, v in (report.get("machine") or {}).items() if v],
+        "machine": [(words(k), v) for k, v in (report.get("machine") or {}).items() if v],
         "recipe_yaml": report.get("recipe_yaml"),
     }
 
@@ -136,7 +126,7 @@ def _checks_sentence(report: Report) -> list[str]:
         return []
     clear = sum(map(_is_above_chance, unseen))
     return [
-        f"After {_stage_name(stage).lower()}, {clear} of {_plural(len(unseen), 'skill')}"
+        f"After {stage_name(stage).lower()}, {clear} of {_plural(len(unseen), 'skill')}"
         f" {'stands' if clear == 1 else 'stand'} clear of chance on combinations it never saw."
     ]
 
@@ -191,7 +181,7 @@ def _bits_chart(report: Report, stages: Sequence[str]) -> Markup | None:
         if bits := _bits(report, stage):
             lo, hi = _bounds(bits)
             note = "" if lo is None or hi is None else f"{lo:.3f} to {hi:.3f}"
-            name = f"after {_stage_name(stage).lower()}"
+            name = f"after {stage_name(stage).lower()}"
             bars.append(Bar(name, bits["value"], f"{bits['value']:.3f}", note, lo, hi))
     if not bars:
         return None
@@ -219,7 +209,7 @@ def _skills(report: Report) -> list[dict[str, Any]]:
         skills.setdefault(check["name"], []).append(check)
     return [
         {
-            "name": _words(name),
+            "name": words(name),
             "rows": [
                 _check_row(check)
                 for check in sorted(
@@ -240,13 +230,13 @@ def _check_row(check: Mapping[str, Any]) -> dict[str, Any]:
         else "–"
     )
     title = (
-        f"{_words(check['name'])}, {check['split']}, after {_stage_name(check['stage']).lower()}: "
+        f"{words(check['name'])}, {check['split']}, after {stage_name(check['stage']).lower()}: "
         f"{format_percent(score)}, interval {interval}, chance {format_percent(chance)}, "
         f"{n} questions"
     )
     hollow = check["split"] == "seen"
     return {
-        "stage": _stage_name(check["stage"]),
+        "stage": stage_name(check["stage"]),
         "split": check["split"],
         "strip": Markup(interval_strip(score, lo, hi, chance, title=title, hollow=hollow)),
         "score": format_percent(score),
@@ -272,7 +262,7 @@ def _moved(run: Path, report: Report) -> dict[str, Any] | None:
     rows.sort(key=lambda row: (row["split"] != "unseen", -abs(row["points"])))
     measures = []
     for key in ("preference_accuracy", "reward_margin"):
-        points = _read_metrics(run / "align" / "metrics.jsonl").get(key)
+        points = read_metrics(run / "align" / "metrics.jsonl").get(key)
         if points:
             first, last = points[0][1], points[-1][1]
             measures.append(f"{CURVE_NAMES[key].lower()} from {first:.3g} to {last:.3g}")
@@ -287,7 +277,7 @@ def _moved_row(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
     is_clear = None not in (lo, hi, lo_after, hi_after) and not (lo <= hi_after and lo_after <= hi)
     points = round(100 * after["score"]) - round(100 * before["score"])
     return {
-        "skill": _words(after["name"]),
+        "skill": words(after["name"]),
         "split": after["split"],
         "before": format_percent(before["score"]),
         "after": format_percent(after["score"]),
@@ -297,83 +287,13 @@ def _moved_row(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
     }
 
 
-# --- curves ---------------------------------------------------------------------------------------
-
-
-def _read_metrics(path: Path) -> dict[str, list[tuple[float, float]]]:
-    """Each numeric key's points (tokens or step, value), in order of steps.
-
-    A resumed run writes some steps again: the last line wins. A line cut short is left out.
-    """
-    by_step: dict[str, dict[float, tuple[float, float]]] = {}
-    if not path.exists():
-        return {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if not isinstance(record, dict) or not _is_number(record.get("step")):
-            continue
-        x = record["tokens"] if _is_number(record.get("tokens")) else record["step"]
-        for key, value in record.items():
-            if key not in NO_CURVE and _is_number(value):
-                by_step.setdefault(key, {})[record["step"]] = (x, value)
-    return {key: [points[step] for step in sorted(points)] for key, points in by_step.items()}
-
-
-def _stage_curves(run: Path, stage: str) -> dict[str, Any] | None:
-    metrics = {k: p for k, p in _read_metrics(run / stage / "metrics.jsonl").items() if len(p) > 1}
-    if not metrics:
-        return None
-    keys = sorted(metrics, key=lambda k: (_place(k), k))
-    charts = [_curve(stage, key, metrics[key], large=key == "loss") for key in keys]
-    return {"stage": _stage_name(stage), "charts": charts}
-
-
-def _place(key: str) -> int:
-    return list(CURVE_NAMES).index(key) if key in CURVE_NAMES else len(CURVE_NAMES) - 3
-
-
-def _curve(
-    stage: str, key: str, points: list[tuple[float, float]], *, large: bool
-) -> dict[str, Any]:
-    name = CURVE_NAMES.get(key, _words(key).capitalize())
-    series: list[Series]
-    if len(points) <= FEW_POINTS:
-        series = [Series(name, points, "dots")]
-    elif len(points) < NOISY_POINTS or key == "lr":
-        series = [Series(name, points)]
-    else:
-        window = len(points) // 50
-        series = [
-            Series("each step", points, "faint"),
-            Series(f"mean of {window} steps", smooth(points, window)),
-        ]
-    first, last = series[-1].points[0][1], series[-1].points[-1][1]
-    chart = line_chart(
-        series,
-        title=f"{name}, {_stage_name(stage).lower()}",
-        description=f"From {format_number(first)} at the start to {format_number(last)} at the end",
-        height=220 if large else 110,
-    )
-    legend = [{"name": s.name, "style": s.style} for s in series] if len(series) > 1 else []
-    return {
-        "name": name,
-        "last": format_number(last),
-        "svg": Markup(chart),
-        "large": large,
-        "legend": legend if large else [],
-    }
-
-
 # --- samples, data, time --------------------------------------------------------------------------
 
 
 def _samples(report: Report) -> list[dict[str, Any]]:
     given = report.get("samples") or {}
     return [
-        {"stage": _stage_name(stage), "is_chat": stage != "pretrain", "pairs": given[stage]}
+        {"stage": stage_name(stage), "is_chat": stage != "pretrain", "pairs": given[stage]}
         for stage in _in_order(given)
         if given[stage]
     ]
@@ -400,7 +320,7 @@ def _data(report: Report) -> dict[str, Any] | None:
     return {
         "synthetic": bool(data.get("synthetic")),
         "counts": counts,
-        "dropped": [(_words(k), f"{n:,}", round(100 * n / most, 1)) for k, n in dropped if n],
+        "dropped": [(words(k), f"{n:,}", round(100 * n / most, 1)) for k, n in dropped if n],
         "sources": [_source_text(source) for source in data.get("sources") or []],
     }
 
@@ -408,7 +328,7 @@ def _data(report: Report) -> dict[str, Any] | None:
 def _source_text(source: Any) -> str:
     if not isinstance(source, Mapping):
         return str(source)
-    return ", ".join(f"{_words(key)}: {value}" for key, value in source.items() if value)
+    return ", ".join(f"{words(key)}: {value}" for key, value in source.items() if value)
 
 
 def _times(report: Report) -> list[dict[str, Any]]:
@@ -421,7 +341,7 @@ def _times(report: Report) -> list[dict[str, Any]]:
         spent = seconds.get(stage)
         rows.append(
             {
-                "stage": _stage_name(stage),
+                "stage": stage_name(stage),
                 "time": format_duration(spent) if spent is not None else "–",
                 "share": round(100 * (spent or 0) / most, 1),
                 "tokens": _dash_or(figures.get("tokens")),
@@ -446,10 +366,6 @@ def _in_order(stages: Iterable[str]) -> list[str]:
     return sorted(stages, key=lambda s: (known.index(s) if s in known else len(known), s))
 
 
-def _stage_name(stage: str) -> str:
-    return STAGE_NAMES.get(stage, _words(stage).capitalize())
-
-
 def _bits(report: Report, stage: str) -> Mapping[str, Any]:
     """The stage's bits per byte, empty where none was measured."""
     bits = ((report.get("stages") or {}).get(stage) or {}).get("bits_per_byte")
@@ -464,14 +380,6 @@ def _bounds(scored: Mapping[str, Any]) -> tuple[Any, Any]:
 def _interval_text(scored: Mapping[str, Any]) -> str:
     lo, hi = _bounds(scored)
     return "" if lo is None or hi is None else f"{lo:.2f} to {hi:.2f}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _words(name: str) -> str:
-    return str(name).replace("_", " ")
 
 
 def _plural(n: int, noun: str) -> str:

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from groundup.optim.muon import QUINTIC, Muon, orthogonalize
+
+SHAPES = [(32, 32), (16, 64), (64, 16), (1, 8), (96, 32)]
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(11)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_singular_values_are_pushed_towards_one(shape: tuple[int, int], scale: float) -> None:
+    matrices = scale * torch.randn(6, *shape)
+    values = torch.linalg.svdvals(orthogonalize(matrices))
+    assert 0.6 < values.min()
+    assert values.max() < 1.3
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_singular_vectors_stay(shape: tuple[int, int]) -> None:
+    """Uᵀ O V is diagonal, and its entries are the quintic's, five times over, of each Σ."""
+    matrix = torch.randn(shape, dtype=torch.float64)
+    u, sigma, vh = torch.linalg.svd(matrix, full_matrices=False)
+    expected = sigma / sigma.norm()
+    a, b, c = QUINTIC
+    for _ in range(5):
+        expected = a * expected + b * expected**3 + c * expected**5
+    turned = u.T @ orthogonalize(matrix[None])[0] @ vh.T
+    torch.testing.assert_close(turned, expected.diag(), rtol=1e-4, atol=1e-5)
+
+
+def test_each_matrix_of_a_batch_is_on_its_own() -> None:
+    matrices = torch.randn(3, 8, 20) * torch.tensor([1e-3, 1, 1e3])[:, None, None]
+    together = orthogonalize(matrices)
+    for matrix, result in zip(matrices, together, strict=True):
+        torch.testing.assert_close(orthogonalize(matrix[None])[0], result)
+
+
+def test_no_gradient_no_direction() -> None:
+    assert torch.equal(orthogonalize(torch.zeros(1, 4, 6)), torch.zeros(1, 4, 6))
+
+
+def _parameter(value: Tensor, gradient: Tensor) -> Tensor:
+    parameter = value.clone().requires_grad_()
+    parameter.grad = gradient.clone()
+    return parameter
+
+
+def test_two_steps_by_hand() -> None:
+    lr, momentum, weight_decay = 0.03, 0.9, 0.1
+    start, gradients = torch.randn(8, 24), torch.randn(2, 8, 24)
+    parameter = _parameter(start, gradients[0])
+    muon = Muon([parameter], [[8]], lr=lr, momentum=momentum, weight_decay=weight_decay)
+    expected, average = start.clone(), torch.zeros(8, 24)
+    for gradient in gradients:
+        parameter.grad = gradient.clone()
+        muon.step()
+        average = momentum * average + (1 - momentum) * gradient
+        nesterov = momentum * average + (1 - momentum) * gradient
+        update = orthogonalize(nesterov[None])[0]
+        expected = expected * (1 - lr * weight_decay) - lr * 0.2 * 24**0.5 * update
+    torch.testing.assert_close(parameter.detach(), expected)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (16, 64), (128, 32)])
+def test_the_update_is_as_large_as_adamws(shape: tuple[int, int]) -> None:
+    parameter = _parameter(torch.zeros(shape), torch.randn(shape))
+    Muon([parameter], [[shape[0]]], lr=0.01).step()
+    assert parameter.square().mean().sqrt().item() == pytest.approx(0.2 * 0.01, rel=0.2)
+
+
+def test_stacked_matrices_are_those_apart() -> None:
+    """Queries, keys and values stacked move as three parameters of their own would."""
+    rows = (16, 8, 8)
+    start, gradients = torch.randn(32, 16), torch.randn(2, 32, 16)
+    settings = {"lr": 0.02, "momentum": 0.95, "weight_decay": 0.1}
+    stacked = _parameter(start, gradients[0])
+    parts = [_parameter(part, part) for part in start.split(rows)]
+    together = Muon([stacked], [rows], **settings)
+    apart = Muon(parts, [[len(part)] for part in parts], **settings)
+    for gradient in gradients:
+        stacked.grad = gradient.clone()
+        for part, piece in zip(parts, gradient.split(rows), strict=True):
+            part.grad = piece.clone()
+        together.step()
+        apart.step()
+    torch.testing.assert_close(stacked, torch.cat(parts))
+    as_one = _parameter(start, gradients[0])
+    Muon([as_one], [[32]], **settings).step()
+    whole = _parameter(start, gradients[0])
+    Muon([whole], [rows], **settings).step()
+    assert not torch.allclose(as_one, whole)
+
+
+def test_what_has_no_gradient_stays() -> None:
+    moved, still = _parameter(torch.ones(4, 4), torch.randn(4, 4)), torch.ones(4, 4)
+    Muon([moved, still.requires_grad_()], [[4], [4]], lr=0.1, weight_decay=0.1).step()
+    assert not torch.equal(moved, torch.ones(4, 4))
+    assert torch.equal(still, torch.ones(4, 4))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.tiny_build import copy_run, tiny_build, tiny_recipe, write_talk
+from .tiny_build import copy_run, tiny_build, tiny_recipe, write_talk
 
 from groundup.pipeline import STAGE_NAMES
 from groundup.recipe import Recipe

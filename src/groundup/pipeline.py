@@ -103,7 +103,7 @@ class Build:
         path = self.out / stage / "manifest.json"
         if not path.is_file():
             return None
-        if stage in TRAINED and not (self.out / stage / "model" / "model.safetensors").is_file():
+        if not all((self.out / name).is_file() for name in _results(stage)):
             return None
         try:
             return dict(read_json(path))
@@ -432,6 +432,13 @@ STAGES: tuple[Stage, ...] = (
 )
 _STAGES: Mapping[str, Stage] = {stage.name: stage for stage in STAGES}
 STAGE_NAMES = tuple(_STAGES)
+
+
+def _results(stage: str) -> list[str]:
+    """Files without which a stage is not done, whatever its manifest says."""
+    if stage in TRAINED:
+        return [f"{stage}/model/model.safetensors"]
+    return ["report.html", "report.json"] if stage == "report" else []
 
 
 def open_run(out: Path, listener: BuildListener, device: torch.device | None = None) -> Build:

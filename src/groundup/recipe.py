@@ -26,6 +26,7 @@ from groundup.demo import DemoConfig
 from groundup.evaluate.stage import EvaluateConfig
 from groundup.export.huggingface import architecture_of
 from groundup.model import ModelConfig
+from groundup.optim import OPTIMIZER_NAMES
 from groundup.runtime import RecipeError, config, to_dict
 from groundup.tokenizer import TokenizerConfig
 from groundup.train.finetune import FinetuneConfig
@@ -125,9 +126,26 @@ def build_recipe(values: Mapping[str, Any]) -> Recipe:
     if isinstance(align, Mapping) and align.get("method") in (None, "none") and "method" in align:
         values = {**values, "align": None}
     try:
-        return _adapter().validate_python(dict(values))
+        return _adapter().validate_python(_fill_optimizers(values))
     except ValidationError as error:
         raise RecipeError(_describe(error)) from error
+
+
+def _fill_optimizers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """An optimizer of which only some keys are given takes the others from its stage's default."""
+    filled = dict(values)
+    for stage, default in (
+        ("pretrain", PretrainConfig()),
+        ("sft", FinetuneConfig()),
+        ("align", AlignConfig()),
+    ):
+        settings = filled.get(stage)
+        given = settings.get("optimizer") if isinstance(settings, Mapping) else None
+        if isinstance(settings, Mapping) and isinstance(given, Mapping):
+            usual = to_dict(default.optimizer)
+            if given.get("name", usual["name"]) == usual["name"]:
+                filled[stage] = {**settings, "optimizer": {**usual, **given}}
+    return filled
 
 
 def _find(name: str) -> tuple[str, str]:
@@ -195,7 +213,7 @@ def _describe(error: ValidationError) -> str:
 
 def _is_tag(part: Any) -> bool:
     """Pydantic puts the name of a union's member into the path."""
-    return part in ("adamw", "muon") or (isinstance(part, str) and part.endswith("Config"))
+    return part in OPTIMIZER_NAMES or (isinstance(part, str) and part.endswith("Config"))
 
 
 def _unknown_key(path: Sequence[str]) -> str:

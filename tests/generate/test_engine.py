@@ -41,9 +41,7 @@ def test_greedy_takes_the_likeliest_each_time(model: Decoder) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
 def test_a_batch_gives_what_each_prompt_gives_alone(model: Decoder, batch_size: int) -> None:
-    together = generate_batch(
-        model, PROMPTS, stop_ids={299}, config=GREEDY, batch_size=batch_size
-    )
+    together = generate_batch(model, PROMPTS, stop_ids={299}, config=GREEDY, batch_size=batch_size)
     assert [answer.ids for answer in together] == [_plainly(model, p, 12) for p in PROMPTS]
     assert not any(answer.finished for answer in together)
     assert len({tuple(answer.ids) for answer in together}) > 1
@@ -90,9 +88,7 @@ def test_a_long_neighbour_does_not_cut_a_text_short(model: Decoder) -> None:
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(model: Decoder) -> None:
-    message = re.escape(
-        "the prompt has 64 tokens, the model's context holds 64; shorten it"
-    )
+    message = re.escape("the prompt has 64 tokens, the model's context holds 64; shorten it")
     with pytest.raises(DataError, match=message):
         _stream(model, list(range(64)), GREEDY)
     with pytest.raises(DataError, match=message):

@@ -21,7 +21,11 @@ CONFIGS = {
 
 
 def _by_hand(
-    layer: Attention, config: ModelConfig, x: Tensor, rope: tuple[Tensor, Tensor] | None, mask: Tensor
+    layer: Attention,
+    config: ModelConfig,
+    x: Tensor,
+    rope: tuple[Tensor, Tensor] | None,
+    mask: Tensor,
 ) -> Tensor:
     """The layer written out with `reference_attention` and repeated key-value heads."""
     batch, seq_len, _ = x.shape

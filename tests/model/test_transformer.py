@@ -13,6 +13,7 @@ from groundup.model.transformer import Block
 
 from .shapes import SHAPES
 
+
 def test_a_token_changes_nothing_before_it(model: Decoder, input_ids: Tensor) -> None:
     before = model(input_ids)
     for t in (0, 11, 23):
@@ -139,8 +140,15 @@ def test_stacked_rows_cover_their_parameters(config: ModelConfig) -> None:
 def test_gradients_of_a_block_are_those_of_the_numbers() -> None:
     """GPT-2's block: LayerNorm keeps float64, which RMSNorm does not."""
     config = ModelConfig(
-        vocab_size=5, d_model=4, n_heads=2, d_ff=6, norm="layernorm", feedforward="gelu",
-        position="learned", qk_norm=False, bias=True,
+        vocab_size=5,
+        d_model=4,
+        n_heads=2,
+        d_ff=6,
+        norm="layernorm",
+        feedforward="gelu",
+        position="learned",
+        qk_norm=False,
+        bias=True,
     )
     block = Block(config, layer=0).double()
     x = torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)

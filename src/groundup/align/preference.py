@@ -9,6 +9,7 @@ y⁺, y⁻   the chosen and the rejected reply to the prompt x         β   how 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,6 +156,11 @@ class PairBatches:
         for first in range(0, len(chosen), size):
             yield self.assemble(chosen[first : first + size])
 
+    def every_pair_once(self) -> Iterator[PairBatch]:
+        """All pairs in their order, a batch at a time."""
+        for first in range(0, len(self.pairs), self.batch_pairs):
+            yield self.assemble(range(first, min(first + self.batch_pairs, len(self.pairs))))
+
     def assemble(self, indices: Sequence[int]) -> PairBatch:
         """The pairs of these indices as one batch, padded on the right."""
         rows = [self.pairs[index].chosen for index in indices]
@@ -213,10 +219,12 @@ def align(settings: AlignConfig, start: Path, context: StageContext) -> dict[str
         return preference_loss(model, batch, beta=settings.beta, nll_weight=settings.nll_weight)
 
     def evaluate(model: Decoder) -> dict[str, float]:
-        batch = heldout.assemble(range(len(heldout_pairs))).to(context.device)
-        loss = loss_fn(model, batch)
-        figures = {"loss": loss.total, **loss.figures}
-        return {f"heldout_{key}": float(value) / loss.count for key, value in figures.items()}
+        sums: dict[str, float] = defaultdict(float)
+        for batch in heldout.every_pair_once():
+            loss = loss_fn(model, batch.to(context.device))
+            for key, value in {"loss": loss.total, **loss.figures}.items():
+                sums[key] += float(value)
+        return {f"heldout_{key}": value / len(heldout_pairs) for key, value in sums.items()}
 
     progress = train(
         Job(
@@ -278,8 +286,9 @@ def _with_reference(
         seed=derive_seed(context.seed, "align"),
         batch_pairs=settings.batch_pairs,
     )
-    for first in range(0, len(pairs), settings.batch_pairs):
-        indices = range(first, min(first + settings.batch_pairs, len(pairs)))
-        values = reply_log_probabilities(frozen, batches.assemble(indices).to(context.device))
-        reference[:, list(indices)] = values.view(2, -1).cpu().numpy()
+    first = 0
+    for batch in batches.every_pair_once():
+        values = reply_log_probabilities(frozen, batch.to(context.device)).view(2, -1)
+        reference[:, first : first + batch.n_pairs] = values.cpu().numpy()
+        first += batch.n_pairs
     return batches

@@ -42,8 +42,11 @@ class MuonConfig(AdamWConfig):
     momentum: float = 0.95
 
 
-def _tag(value: Any) -> str:
-    return value.get("name", "muon") if isinstance(value, dict) else value.name
+OPTIMIZER_NAMES = ("adamw", "muon")
+
+
+def _tag(value: Any) -> str | None:
+    return value.get("name") if isinstance(value, dict) else value.name
 
 
 OptimizerConfig = Annotated[

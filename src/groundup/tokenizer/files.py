@@ -167,4 +167,5 @@ TOKENIZER_CONFIG: dict[str, Any] = {
     "eos_token": IM_END,
     "pad_token": END_OF_TEXT,
     "clean_up_tokenization_spaces": False,
+    "model_input_names": ["input_ids", "attention_mask"],
 }

@@ -18,7 +18,7 @@ from groundup.data.split import Split
 from groundup.export.huggingface import load_model, save_model_folder
 from groundup.model import Decoder
 from groundup.optim import MuonConfig, Optimizer, OptimizerConfig, ScheduleConfig
-from groundup.runtime import DataError, config, derive_seed
+from groundup.runtime import DataError, config, derive_seed, read_json, write_json
 from groundup.tokenizer.chat import RenderedChat, fit_chat
 from groundup.train.context import (
     StageContext,
@@ -29,6 +29,8 @@ from groundup.train.context import (
 )
 from groundup.train.loop import Job, LoopConfig, train
 from groundup.train.objectives import next_token_loss
+
+FITTED = "fitted.json"  # how many chats were taken whole, cut, or left out
 
 
 @config
@@ -61,12 +63,11 @@ def finetune(settings: FinetuneConfig, start: Path, context: StageContext) -> di
     """
     model = load_model(start).to(context.device)
     seq_len = model.config.max_seq_len
-    outcomes: Counter[str] = Counter()
     rows = {
         split: token_rows(
             context,
             split,
-            write=partial(_write_chats, split, seq_len, outcomes, context),
+            write=partial(_write_chats, split, seq_len, context),
             seq_len=seq_len,
             packing="best_fit",
         )
@@ -107,39 +108,37 @@ def finetune(settings: FinetuneConfig, start: Path, context: StageContext) -> di
         "chats": shards.n_documents,
         "trained_tokens": shards.n_trained,
         "rows": batches.n_rows,
-        "fitted": dict(outcomes),
+        "fitted": read_json(context.folder / "tokens" / "train" / FITTED),
     }
 
 
-def _write_chats(
-    split: Split, seq_len: int, outcomes: Counter[str], context: StageContext, folder: Path
-) -> None:
+def _write_chats(split: Split, seq_len: int, context: StageContext, folder: Path) -> None:
+    outcomes: Counter[str] = Counter()
     chats = _fitted_chats(split, seq_len, outcomes, context)
     write_masked_shards(chats, context.tokenizer, folder)
-
-
-def _fitted_chats(
-    split: Split, seq_len: int, outcomes: Counter[str], context: StageContext
-) -> Iterator[RenderedChat]:
-    """The chats of a split that leave something to learn; what is cut is counted and said."""
-    counts: Counter[str] = Counter()
-    for chat in read_chats(context.data, split):
-        fitted = fit_chat(context.tokenizer, chat.messages, seq_len)
-        counts[fitted.outcome] += 1
-        if fitted.rendered is not None:
-            yield fitted.rendered
-    outcomes.update(counts)
+    write_json(folder / FITTED, outcomes)
     for outcome, told in (
         ("exchanges_dropped", "lost their oldest exchanges"),
         ("reply_cut", "had their last reply cut"),
         ("refused", "were left out, their prompt alone being too long"),
     ):
-        if counts[outcome]:
+        if outcomes[outcome]:
             context.listener.message(
-                f"sft: {counts[outcome]} {split} chats longer than {seq_len} tokens {told}"
+                f"sft: {outcomes[outcome]} {split} chats longer than {seq_len} tokens {told}"
             )
-    if counts.total() == counts["refused"]:
+
+
+def _fitted_chats(
+    split: Split, seq_len: int, outcomes: Counter[str], context: StageContext
+) -> Iterator[RenderedChat]:
+    """The chats that leave something to learn; `outcomes` counts how they were fitted."""
+    for chat in read_chats(context.data, split):
+        fitted = fit_chat(context.tokenizer, chat.messages, seq_len)
+        outcomes[fitted.outcome] += 1
+        if fitted.rendered is not None:
+            yield fitted.rendered
+    if outcomes.total() == outcomes["refused"]:
         raise DataError(
-            f"none of the {counts.total()} {split} chats fits model.max_seq_len={seq_len}; "
+            f"none of the {outcomes.total()} {split} chats fits model.max_seq_len={seq_len}; "
             "use a longer context or shorter chats"
         )

@@ -111,10 +111,11 @@ def pretrain(
         if best.exists():
             load_weights(model, best)
     counts = finish(context, model, progress, chat=False)
+    n_tokens = sum(source.plan.n_tokens for source in sources)
     return counts | {
         "rows": batches.n_rows,
         "epochs": round(progress.step * batch_rows / batches.n_rows, 3),
-        "padding_share": round(sources[0].plan.padding_share, 4),
+        "padding_share": round(1 - n_tokens / (batches.n_rows * seq_len), 4),
     }
 
 

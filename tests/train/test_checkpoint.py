@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from groundup.export import save_model_folder
+from groundup.runtime import CheckpointError, StorageError
+from groundup.train import checkpoint as checkpoint_module
+from groundup.train.checkpoint import CheckpointStore, read_checkpoint
+
+from ..tiny_build import tree
+from .small_job import small_model, small_tokenizer
+
+IDENTITY = {"fingerprint": "this", "batches": "these"}
+
+
+class Store(CheckpointStore):
+    """A store that keeps its warnings and saves with one argument."""
+
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        self.warnings: list[str] = []
+        super().__init__(folder, keep=keep, warn=self.warnings.append)
+
+    def put(self, step: int, best_step: int | None = None, **state: Any) -> Path:
+        return self.save(
+            step,
+            save_model=lambda folder: save_model_folder(
+                small_model(step), small_tokenizer(), folder, chat=False
+            ),
+            optimizer_state={"norm.weight/momentum": torch.full((4,), float(step))},
+            state={"tokens": step * 10, "identity": IDENTITY, **state},
+            best_step=best_step,
+        )
+
+    def steps(self) -> list[int]:
+        return [int(path.name.removeprefix("step-")) for path in self.paths()]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Two checkpoints, of steps 1 and 2."""
+    store = Store(tmp_path / "checkpoints")
+    store.put(1)
+    store.put(2)
+    return store
+
+
+def test_what_was_saved_comes_back(store: Store) -> None:
+    checkpoint = store.latest(IDENTITY)
+    assert checkpoint is not None
+    assert checkpoint.step == 2
+    assert checkpoint.state["tokens"] == 20
+    assert torch.equal(checkpoint.optimizer_state()["norm.weight/momentum"], torch.full((4,), 2.0))
+    assert (checkpoint.model_folder / "model.safetensors").is_file()
+    assert store.warnings == []
+
+
+def test_there_is_none_before_the_first(tmp_path: Path) -> None:
+    assert Store(tmp_path / "checkpoints").latest(IDENTITY) is None
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def alter(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def edit_state(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def edit(path: Path) -> None:
+        state = json.loads(path.read_text())
+        change(state)
+        path.write_text(json.dumps(state))
+
+    return edit
+
+
+def empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "weights cut short": ("model/model.safetensors", cut, "model/model.safetensors is cut short"),
+    "weights altered": ("model/model.safetensors", alter, "model/model.safetensors is cut short"),
+    "weights missing": ("model/model.safetensors", Path.unlink, "model.safetensors is missing"),
+    "config altered": ("model/config.json", alter, "model/config.json is cut short or altered"),
+    "optimizer cut short": ("trainer/optimizer.safetensors", cut, "optimizer.safetensors is cut"),
+    "optimizer missing": ("trainer/optimizer.safetensors", Path.unlink, "is missing"),
+    "state cut short": ("trainer/state.json", cut, "state.json"),
+    "state missing": ("trainer/state.json", Path.unlink, "state.json"),
+    "state without hashes": (
+        "trainer/state.json",
+        edit_state(lambda state: state.pop("hashes")),
+        "state.json",
+    ),
+    "state with a wrong hash": (
+        "trainer/state.json",
+        edit_state(lambda state: state["hashes"].update({"model/config.json": "0" * 32})),
+        "",
+    ),
+    "state with another step": (
+        "trainer/state.json",
+        edit_state(lambda state: state.update(step=7)),
+        "state.json",
+    ),
+    "state with other figures": (
+        "trainer/state.json",
+        edit_state(lambda state: state.update(tokens=7)),
+        "state.json",
+    ),
+    "state without an identity": (
+        "trainer/state.json",
+        edit_state(lambda state: state.pop("identity")),
+        "state.json",
+    ),
+    "state with no hash in it": (
+        "trainer/state.json",
+        edit_state(lambda state: state["hashes"].clear()),
+        "state.json",
+    ),
+    "empty folder": (".", empty, "state.json is unreadable"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_found_named_and_the_one_before_is_used(store: Store, name: str) -> None:
+    place, damage, told = DAMAGE[name]
+    damage(store.paths()[-1] / place)
+    checkpoint = store.latest(IDENTITY)
+    assert checkpoint is not None
+    assert checkpoint.step == 1
+    (warning,) = store.warnings
+    assert "step-00000002" in warning
+    assert told in warning
+    assert "going back to the one before" in warning
+    assert "\n" not in warning
+
+
+def test_reading_a_damaged_one_raises(store: Store) -> None:
+    path = store.paths()[-1]
+    alter(path / "model" / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is cut short or altered"):
+        read_checkpoint(path)
+
+
+def test_when_all_are_damaged_there_is_none(store: Store) -> None:
+    for path in store.paths():
+        cut(path / "model" / "model.safetensors")
+    assert store.latest(IDENTITY) is None
+    assert len(store.warnings) == 2
+
+
+def test_a_step_whose_damaged_checkpoint_was_passed_over_can_be_saved_again(store: Store) -> None:
+    cut(store.paths()[-1] / "model" / "model.safetensors")
+    store.latest(IDENTITY)
+    store.put(2)
+    checkpoint = store.latest(IDENTITY)
+    assert checkpoint is not None
+    assert checkpoint.step == 2
+
+
+def test_leftovers_of_a_killed_write_are_no_checkpoints_and_go(store: Store) -> None:
+    leftover = store.folder / ".step-00000003.abc.tmp"
+    shutil.copytree(store.paths()[-1], leftover)
+    checkpoint = store.latest(IDENTITY)
+    assert checkpoint is not None
+    assert checkpoint.step == 2
+    assert not leftover.exists()
+
+
+@pytest.mark.parametrize("key", IDENTITY)
+def test_another_runs_checkpoint_is_refused_and_stays(store: Store, key: str) -> None:
+    with pytest.raises(CheckpointError, match=f"made with another {key}.*use another --out"):
+        store.latest({**IDENTITY, key: "other"})
+    assert store.steps() == [1, 2]
+
+
+def test_a_checkpoint_of_another_format_is_not_deleted(store: Store) -> None:
+    edit_state(lambda state: state.update(format=99))(
+        store.paths()[-1] / "trainer" / "state.json"
+    )
+    with pytest.raises(CheckpointError, match="format 99"):
+        store.latest(IDENTITY)
+    assert store.steps() == [1, 2]
+
+
+def test_the_last_and_the_best_stay(tmp_path: Path) -> None:
+    store = Store(tmp_path / "checkpoints", keep=2)
+    for step in range(1, 7):
+        store.put(step, best_step=2 if step >= 2 else 1)
+    assert store.steps() == [2, 5, 6]
+    store.put(7, best_step=7)
+    assert store.steps() == [6, 7]
+
+
+def test_saving_the_same_step_again_changes_nothing(store: Store) -> None:
+    before = tree(store.folder)
+    store.put(2, tokens=99)
+    assert tree(store.folder) == before
+
+
+def full(*arguments: object, **named: object) -> NoReturn:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def full_in_safetensors(*arguments: object, **named: object) -> NoReturn:
+    """What safetensors 0.8 raises on a full disk; it is no OSError."""
+    raise SafetensorError(
+        "Error while serializing: I/O error: No space left on device (os error 28)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "refuse"),
+    [
+        (("os", "fsync"), full),
+        (("groundup.train.checkpoint", "save_file"), full),
+        (("groundup.train.checkpoint", "save_file"), full_in_safetensors),
+        (("groundup.export.huggingface", "save_file"), full_in_safetensors),
+    ],
+)
+def test_on_a_full_disk_the_checkpoints_before_still_stand(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    target: tuple[str, str],
+    refuse: Callable[..., NoReturn],
+) -> None:
+    before = tree(store.folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(".".join(target), refuse)
+        with pytest.raises(StorageError, match=r"no space left .*run the same command again"):
+            store.put(3)
+    assert tree(store.folder) == before
+    store.put(3)
+    assert store.steps() == [2, 3]
+
+
+def test_nothing_is_pickled(store: Store) -> None:
+    endings = {Path(name).suffix for name in tree(store.folder)}
+    assert endings <= {".json", ".safetensors", ".jinja"}
+    assert not hasattr(checkpoint_module, "pickle")

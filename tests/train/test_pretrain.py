@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from groundup.data.prepare import DataConfig, prepare
+from groundup.data.prepared import read_texts
+from groundup.evaluate.likelihood import score_documents
+from groundup.export import load_model
+from groundup.model import ModelConfig
+from groundup.optim import MuonConfig
+from groundup.recipe import Recipe
+from groundup.runtime import DataError
+from groundup.tokenizer import Tokenizer
+from groundup.train.context import StageContext, bits_per_byte, take_bytes
+from groundup.train.loop import LoopConfig
+from groundup.train.metrics import MetricsFile
+from groundup.train.pretrain import PretrainConfig, pretrain
+
+from ..tiny_build import Recorder
+
+SEQ_LEN = 32
+
+
+def stage(folder: Path, data: Path, tokenizer: Tokenizer) -> StageContext:
+    return StageContext(
+        folder=folder,
+        data=data,
+        tokenizer=tokenizer,
+        seed=1,
+        device=torch.device("cpu"),
+        listener=Recorder(),
+        identity={},
+    )
+
+
+def model_config(tokenizer: Tokenizer) -> ModelConfig:
+    return ModelConfig(
+        vocab_size=tokenizer.vocab_size, max_seq_len=SEQ_LEN, d_model=32, n_layers=2, n_heads=2
+    )
+
+
+@pytest.fixture(scope="module")
+def two_sources(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
+    """A folder of long words and one of short ones, the second seen twice as often."""
+    top = tmp_path_factory.mktemp("sources")
+    for name, text in (("one", "The red fox ran over hill {}. "), ("two", "A cat {} sat. ")):
+        for number in range(12):
+            path = top / name / f"{number}.txt"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text((text.format(number)) * 6)
+    sources = ({"path": str(top / "one")}, {"path": str(top / "two"), "weight": 2.0})
+    return DataConfig(sources=sources, heldout_fraction=0.1)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def prepared(two_sources: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare(two_sources, folder)
+    return folder
+
+
+def settings(**changes: object) -> PretrainConfig:
+    loop = LoopConfig(log_every=1, eval_every=5, checkpoint_every=5)
+    values = {
+        "tokens": 15 * 128,
+        "batch_tokens": 128,
+        "optimizer": MuonConfig(lr=1e-2),
+        "loop": loop,
+    }
+    return PretrainConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_the_loss_falls_and_the_counts_are_right(
+    two_sources: DataConfig, prepared: Path, tiny_tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    context = stage(tmp_path / "pretrain", prepared, tiny_tokenizer)
+    counts = pretrain(settings(), model_config(tiny_tokenizer), two_sources, context)
+    lines = list(MetricsFile(context.folder / "metrics.jsonl"))
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert len(losses) == counts["steps"] == 15
+    assert losses[0] == pytest.approx(5.77, abs=0.3)  # ln 320: the first logits are near zero
+    assert losses[-1] < losses[0] - 1
+    assert counts["tokens"] <= 15 * 128
+    assert counts["epochs"] == pytest.approx(15 * 4 / counts["rows"], abs=1e-3)
+    assert load_model(context.model_folder).config == model_config(tiny_tokenizer)
+    assert {path.name for path in (context.folder / "tokens").iterdir()} == {
+        "train-one",
+        "train-two",
+        "heldout",
+    }
+
+
+def test_the_curve_agrees_with_the_evaluation_where_texts_fit_one_row(
+    two_sources: DataConfig, tiny_tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    """Short held-out documents are whole in both, so both score the same tokens alike."""
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for number in range(40):
+        (texts / f"{number}.txt").write_text(f"A cat {number} sat.")
+    data = DataConfig(sources=({"path": str(texts)},), heldout_fraction=0.2)  # type: ignore[arg-type]
+    prepare(data, tmp_path / "data")
+    context = stage(tmp_path / "pretrain", tmp_path / "data", tiny_tokenizer)
+    pretrain(settings(), model_config(tiny_tokenizer), data, context)
+    curve = [
+        line["heldout_bits_per_byte"]
+        for line in MetricsFile(context.folder / "metrics.jsonl")
+        if "heldout_bits_per_byte" in line
+    ]
+    heldout = list(take_bytes(read_texts(tmp_path / "data", "heldout"), 100_000))
+    model = load_model(context.model_folder)
+    likelihood = score_documents(model, tiny_tokenizer, heldout)
+    assert curve[-1] == pytest.approx(likelihood.bits_per_byte.value, rel=1e-5)
+    assert bits_per_byte(1.0, 1) == pytest.approx(1.4427, abs=1e-4)
+
+
+@pytest.mark.parametrize("packing", ["best_fit", "concat"])
+def test_both_packings_train(
+    packing: str, two_sources: DataConfig, prepared: Path, tiny_tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    context = stage(tmp_path, prepared, tiny_tokenizer)
+    counts = pretrain(
+        settings(tokens=256, packing=packing), model_config(tiny_tokenizer), two_sources, context
+    )
+    assert counts["steps"] == 2
+    assert counts["padding_share"] < (0.02 if packing == "concat" else 0.3)
+
+
+@pytest.mark.parametrize("packing", ["best_fit", "concat"])
+def test_a_corpus_smaller_than_the_context_is_refused(
+    packing: str, tiny_tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for number in range(2):
+        (texts / f"{number}.txt").write_text(f"cat {number}")
+    data = DataConfig(sources=({"path": str(texts)},))  # type: ignore[arg-type]
+    prepare(data, tmp_path / "data")
+    context = stage(tmp_path / "pretrain", tmp_path / "data", tiny_tokenizer)
+    with pytest.raises(DataError, match=r"fewer than model\.max_seq_len=32.*max_seq_len="):
+        pretrain(settings(packing=packing), model_config(tiny_tokenizer), data, context)
+
+
+def test_the_best_weights_are_kept_when_asked_for(
+    two_sources: DataConfig, prepared: Path, tiny_tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    """A learning rate this high gets worse after its best step."""
+    loop = LoopConfig(log_every=1, eval_every=1, checkpoint_every=1)
+    wild = settings(tokens=10 * 128, optimizer=MuonConfig(lr=3.0), loop=loop, result="best")
+    context = stage(tmp_path, prepared, tiny_tokenizer)
+    counts = pretrain(wild, model_config(tiny_tokenizer), two_sources, context)
+    best = tmp_path / "checkpoints" / f"step-{counts['best_step']:08d}" / "model"
+    assert counts["best_step"] < 10, "choose a rate that overshoots"
+    name = "model.safetensors"
+    assert (context.model_folder / name).read_bytes() == (best / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["tokens", "batch_tokens", "heldout_bytes"])
+def test_settings_below_one_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}=0 must be at least 1"):
+        PretrainConfig(**{name: 0})
+
+
+def test_a_pretrained_model_ends_at_the_end_of_a_text(tiny: Recipe, tiny_run: Path) -> None:
+    folder = tiny_run / "pretrain" / "model"
+    ids = json.loads((folder / "generation_config.json").read_text())
+    assert ids["eos_token_id"] == Tokenizer.load(folder).end_of_text_id
+    assert load_model(folder).config == tiny.model_config

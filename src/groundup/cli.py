@@ -53,7 +53,9 @@ def _options(
 @app.command()
 def build(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
-    out: Annotated[Path, typer.Option("--out", help="The run folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The run folder; runs/NAME if not given.")
+    ] = None,
     data: Annotated[
         list[Path] | None, typer.Option("--data", help="A file or folder of your own; repeatable.")
     ] = None,
@@ -81,6 +83,7 @@ def build(
         if name is not None and name not in STAGE_NAMES:
             raise GroundupError(f"no stage is called {name!r}; there are {', '.join(STAGE_NAMES)}")
     loaded = load_recipe(recipe, overrides=sets or [], data=data or [])
+    out = out or Path("runs") / loaded.name
     stages: Sequence[str] = (only,) if only else STAGE_NAMES
     with _display(STAGE_NAMES, quiet=quiet, as_json=as_json) as display:
         work = Build(loaded, out, display, select_device(device))

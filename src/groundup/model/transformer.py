@@ -127,13 +127,15 @@ def initialize(model: Decoder, seed: int) -> None:
 
     Matrices: normal, std 1/sqrt(fan-in); those that write to the residual stream another
     1/sqrt(2 n_layers) smaller (Radford et al., 2019), so that the stream's variance does not grow
-    with depth. Embeddings: std 0.02, so that first logits are near zero. Biases 0, gains 1.
+    with depth. Embeddings and the output projection: std 0.02, so that first logits are near zero.
+    Biases 0, gains 1.
     """
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             parameter.fill_(1.0 if name.endswith("weight") else 0.0)
             continue
-        std = 0.02 if "embedding" in name else 1 / math.sqrt(parameter.shape[1])
+        at_an_end = "embedding" in name or name == "head.weight"
+        std = 0.02 if at_an_end else 1 / math.sqrt(parameter.shape[1])
         if name.endswith(("attention.out.weight", "feedforward.down.weight")):
             std /= math.sqrt(2 * model.config.n_layers)
         values = torch.empty(parameter.shape).normal_(0, std, generator=torch_generator(seed, name))

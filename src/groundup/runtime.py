@@ -73,6 +73,8 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if not _is_about(error, path):
+            raise
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(
                 f"no space left to write {path}; free some space, then run the same command again"
@@ -82,6 +84,16 @@ def storage_errors(path: Path) -> Iterator[None]:
                 f"no permission to write {path}; choose another --out or change its permissions"
             ) from error
         raise
+
+
+def _is_about(error: OSError, path: Path) -> bool:
+    """Whether an error names no file, or `path`, its parent, a file in it or its temporary name."""
+    if not isinstance(error.filename, str | os.PathLike):
+        return True
+    named, path = Path(error.filename).absolute(), path.absolute()
+    temporary = str(path.with_name(f".{path.name}."))
+    is_inside = named.is_relative_to(path) or str(named).startswith(temporary)
+    return is_inside or path.is_relative_to(named)
 
 
 # --- configs --------------------------------------------------------------------------------------
@@ -249,11 +261,18 @@ def new_folder(path: Path) -> Iterator[Path]:
             temporary.chmod(0o755)
             _fsync_tree(temporary)
             if path.exists():
-                shutil.rmtree(path)
-            temporary.rename(path)
+                aside = Path(
+                    tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+                )
+                path.rename(aside / path.name)
+                temporary.rename(path)
+                shutil.rmtree(aside, ignore_errors=True)
+            else:
+                temporary.rename(path)
             _fsync_path(path.parent)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if temporary.exists():
+                shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -333,6 +352,7 @@ def format_count(n: float) -> str:
     >>> format_count(1234567), format_count(950)
     ('1.23M', '950')
     """
+    n = float(f"{n:.3g}") if abs(n) >= 1000 else n
     for limit, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(n) >= limit:
             return f"{n / limit:.3g}{suffix}"

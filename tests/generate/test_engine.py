@@ -79,7 +79,6 @@ def test_a_full_context_ends_the_text(model: Decoder) -> None:
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="a batch stops where its longest prompt's context is full")
 def test_a_long_neighbour_does_not_cut_a_text_short(model: Decoder) -> None:
     prompts = [[5, 17, 60], list(range(60))]
     answers = generate_batch(model, prompts, stop_ids=(), config=GREEDY)
@@ -103,7 +102,6 @@ def test_an_empty_prompt_is_refused(model: Decoder) -> None:
         generate_batch(model, [[]], stop_ids=(), config=GREEDY)
 
 
-@pytest.mark.xfail(strict=True, reason="only the longest prompt of a batch is checked")
 def test_an_empty_prompt_among_others_is_refused(model: Decoder) -> None:
     with pytest.raises(DataError, match="the prompt is empty"):
         generate_batch(model, [[], [1, 2]], stop_ids=(), config=GREEDY)

@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from groundup.model import Decoder, ModelConfig
-from groundup.runtime import CheckpointError, storage_errors, write_json
+from groundup.runtime import CheckpointError, storage_errors, write_bytes, write_json
 from groundup.tokenizer import Tokenizer
 
 Architecture = Literal["llama", "qwen3", "gpt2"]
@@ -65,7 +65,7 @@ def save_model_folder(model: Decoder, tokenizer: Tokenizer, folder: Path, *, cha
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.contiguous() for name, value in _to_hugging_face(model)}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        write_bytes(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
         end = tokenizer.end_of_text_id
         ids: dict[str, Any] = {
             "bos_token_id": end,
@@ -188,22 +188,60 @@ def load_model(folder: Path) -> Decoder:
     return model.eval()
 
 
+# What the decoder does and cannot do otherwise; a folder that says something else is refused.
+_REQUIRED: dict[str, dict[str, Any]] = {
+    "gpt2": {
+        "activation_function": "gelu_new",
+        "tie_word_embeddings": True,
+        "scale_attn_weights": True,
+        "scale_attn_by_inverse_layer_idx": False,
+        "add_cross_attention": False,
+    },
+    "llama": {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False},
+    "qwen3": {"hidden_act": "silu", "attention_bias": False, "use_sliding_window": False},
+}
+
+
 def read_model_config(folder: Path) -> ModelConfig:
-    """The `ModelConfig` that a folder's config.json describes."""
+    """The `ModelConfig` that a folder's config.json describes.
+
+    Raises CheckpointError if it is missing, damaged, or asks for what the decoder does not do.
+    """
     path = folder / "config.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"{folder} is no model folder: it has no config.json") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path} is damaged: it is not JSON") from error
-    match found.get("model_type"):
-        case "gpt2":
-            return _config_from_gpt2(found)
-        case "llama" | "qwen3":
-            return _config_from_llama(found)
-        case other:
-            raise CheckpointError(f"{path}: model_type {other!r} is not one of {list(CLASS_NAMES)}")
+    if not isinstance(found, dict) or found.get("model_type") not in _REQUIRED:
+        model_type = found.get("model_type") if isinstance(found, dict) else None
+        raise CheckpointError(f"{path}: model_type {model_type!r} is not one of {list(CLASS_NAMES)}")
+    _check_supported(path, found)
+    read = _config_from_gpt2 if found["model_type"] == "gpt2" else _config_from_llama
+    try:
+        config = read(found)
+        if config.vocab_size < 1:
+            raise ValueError(f"vocab_size={config.vocab_size} must be at least 1")
+    except KeyError as error:
+        raise CheckpointError(f"{path} lacks the key {error}") from error
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path} describes no model that can be built: {reason}") from error
+    return config
+
+
+def _check_supported(path: Path, found: dict[str, Any]) -> None:
+    required = _REQUIRED[found["model_type"]]
+    wrong = {key: found[key] for key, value in required.items() if found.get(key, value) != value}
+    rope = found.get("rope_parameters") or found.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind not in (None, "default"):
+        wrong["rope_type"] = kind
+    if wrong:
+        key, value = next(iter(wrong.items()))
+        needed = required.get(key, "default")
+        raise CheckpointError(f"{path}: {key}={value!r} is not supported, only {needed!r}")
 
 
 def _config_from_gpt2(found: dict[str, Any]) -> ModelConfig:
@@ -251,21 +289,28 @@ def load_weights(model: Decoder, folder: Path) -> None:
     try:
         tensors = load_file(path)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{folder} has no model.safetensors") from error
+        sharded = (folder / "model.safetensors.index.json").exists()
+        hint = "; it is cut into shards, which are not read" if sharded else ""
+        raise CheckpointError(f"{folder} has no model.safetensors{hint}") from error
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    architecture = architecture_of(model.config)
+    architecture, stacked = architecture_of(model.config), model.stacked_rows()
+    if architecture == "gpt2" and "transformer.wte.weight" not in tensors:
+        tensors = {f"transformer.{name}": value for name, value in tensors.items()}
     for name, parameter in model.named_parameters():
         targets = _names(name, architecture)
-        missing = [target for target in targets if target not in tensors]
-        if missing:
-            raise CheckpointError(f"{path} lacks the tensor {missing[0]}")
-        value = torch.cat([tensors[target] for target in targets])
-        if architecture == "gpt2" and _is_conv1d(name):
-            value = value.t()
-        if value.shape != parameter.shape:
-            raise CheckpointError(
-                f"{path}: {targets[0]} has shape {tuple(value.shape)}, "
-                f"the model needs {tuple(parameter.shape)}"
-            )
-        parameter.copy_(value)
+        whole = architecture == "gpt2" or name not in stacked
+        rows = (len(parameter),) if whole else stacked[name]
+        pieces = []
+        for target, n_rows in zip(targets, rows, strict=True):
+            if target not in tensors:
+                raise CheckpointError(f"{path} lacks the tensor {target}")
+            transposed = architecture == "gpt2" and _is_conv1d(name)
+            piece = tensors[target].t() if transposed else tensors[target]
+            if piece.shape != (n_rows, *parameter.shape[1:]):
+                raise CheckpointError(
+                    f"{path}: {target} has shape {tuple(piece.shape)}, "
+                    f"the model needs {(n_rows, *parameter.shape[1:])}"
+                )
+            pieces.append(piece)
+        parameter.copy_(torch.cat(pieces))

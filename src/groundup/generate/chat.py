@@ -36,8 +36,7 @@ class ChatSession:
         A third of the context is kept free for the reply. Raises DataError if the message alone
         does not leave that much.
         """
-        self.turns.append(Message("user", text))
-        ids = self._prompt_ids()
+        ids = self._take_in(Message("user", text))
         sampling = replace(
             self.sampling, seed=derive_seed(self.sampling.seed, "reply", self.n_replies)
         )
@@ -57,18 +56,19 @@ class ChatSession:
             else:
                 self.turns.pop()
 
-    def _prompt_ids(self) -> list[int]:
-        self.n_forgotten = 0
+    def _take_in(self, message: Message) -> list[int]:
+        """Add a message, forget what no longer fits, and render the prompt; or change nothing."""
+        turns, n_forgotten = [*self.turns, message], 0
         room = self.model.config.max_seq_len * 2 // 3
         while True:
-            messages = [*self.system, *self.turns]
+            messages = [*self.system, *turns]
             ids = render_chat(self.tokenizer, messages, add_generation_prompt=True).ids
             if len(ids) <= room:
+                self.turns, self.n_forgotten = turns, n_forgotten
                 return ids
-            if len(self.turns) < 3:
-                self.turns.pop()
+            if len(turns) < 3:
                 raise DataError(
                     f"the message takes {len(ids)} tokens, the model can read {room}; shorten it"
                 )
-            del self.turns[:2]
-            self.n_forgotten += 2
+            turns = turns[2:]
+            n_forgotten += 2

@@ -96,25 +96,29 @@ def _generate_together(
     generator: torch.Generator,
 ) -> list[Generation]:
     longest = max(map(len, prompts))
-    room = min(_room(model, longest), config.max_tokens)
+    rooms = [min(_room(model, len(prompt)), config.max_tokens) for prompt in prompts]
     device = next(model.parameters()).device
     n_padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
     rows = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
     new = torch.tensor(rows, device=device)  # (batch, longest), padded on the left
     last = torch.zeros_like(new, dtype=torch.bool)
     last[:, -1] = True
-    cache = KVCache(model.config, len(prompts), longest + room, device=device, n_padding=n_padding)
+    cache = KVCache(
+        model.config, len(prompts), longest + max(rooms), device=device, n_padding=n_padding
+    )
     stops = torch.tensor(sorted(stop_ids), device=device)
+    room = torch.tensor(rooms, device=device)
     stopped = torch.zeros(len(prompts), dtype=torch.bool, device=device)
     columns: list[Tensor] = []
-    for _ in range(room):
+    for n_made in range(1, max(rooms) + 1):
         token = sample(model(new, cache=cache, select=last), config, generator)  # (batch,)
         columns.append(token)
-        stopped |= torch.isin(token, stops)
+        stopped |= torch.isin(token, stops) | (room <= n_made)
         if bool(stopped.all()):
             break
         new, last = token[:, None], torch.ones_like(token[:, None], dtype=torch.bool)
-    return [_until_stop(row, stop_ids) for row in torch.stack(columns, dim=1).tolist()]
+    made = torch.stack(columns, dim=1).tolist()
+    return [_until_stop(row[:room], stop_ids) for row, room in zip(made, rooms, strict=True)]
 
 
 def _until_stop(ids: list[int], stop_ids: Collection[int]) -> Generation:

@@ -49,6 +49,9 @@ class ModelConfig:
         for name in ("vocab_size", "n_kv_heads", "d_head", "d_ff"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must not be negative")
+        for name in ("norm_eps", "rope_theta"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be positive")
         self._fill_in()
         if self.n_heads % self.n_kv_heads:
             raise ValueError(

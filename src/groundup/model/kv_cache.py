@@ -32,6 +32,7 @@ class KVCache:
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
         self.max_len = max_len
+        self.max_position = config.max_seq_len - 1
         self.length = 0
         self.n_padding = n_padding
         self.hidden: Tensor | None = None
@@ -39,12 +40,15 @@ class KVCache:
             self.hidden = torch.arange(max_len, device=device) < n_padding[:, None]
 
     def positions(self, n_new: int) -> Tensor:
-        """Positions of the next `n_new` tokens: (batch or 1, n_new), 0 for padding."""
+        """Positions of the next `n_new` tokens: (batch or 1, n_new), 0 for padding.
+
+        Rows that have used up the model's context while others go on stay at its last position.
+        """
         device = self.keys.device
         positions = torch.arange(self.length, self.length + n_new, device=device)[None]
         if self.n_padding is not None:
             positions = (positions - self.n_padding[:, None]).clamp(min=0)
-        return positions
+        return positions.clamp(max=self.max_position)
 
     def mask(self, n_new: int) -> Tensor | None:
         """Who sees whom, (batch or 1, 1, n_new, length + n_new) bool.

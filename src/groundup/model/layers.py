@@ -58,12 +58,12 @@ class _CpuRMSNorm(torch.autograd.Function):
         x, gain, r = ctx.saved_tensors
         d = x.shape[-1]
         grad = grad.reshape(-1, d)
-        unit = (x * r).view(-1, d)
+        unit = (x * r).reshape(-1, d)
         product = grad * unit
         # A product with ones sums over rows in one pass over memory; `sum(0)` takes several.
         grad_gain = product.t() @ product.new_ones(len(product))
         mean = (product @ gain).div_(d).unsqueeze(-1)
-        grad_x = (grad * gain).addcmul_(unit, mean, value=-1).mul_(r.view(-1, 1))
+        grad_x = (grad * gain).addcmul_(unit, mean, value=-1).mul_(r.reshape(-1, 1))
         return grad_x.view(x.shape), grad_gain, None
 
 

@@ -15,7 +15,10 @@ from groundup.runtime import CheckpointError, config
 
 @config
 class AdamWConfig:
-    """AdamW (Loshchilov and Hutter, 2019). Norms, biases and embeddings are not decayed."""
+    """AdamW (Loshchilov and Hutter, 2019).
+
+    Only the blocks' matrices are decayed: no embedding, output projection, norm or bias is.
+    """
 
     name: Literal["adamw"] = "adamw"
     lr: float = 1e-3
@@ -29,6 +32,10 @@ class AdamWConfig:
             raise ValueError(f"lr={self.lr} must be positive; try lr=0.001")
         if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
             raise ValueError(f"beta1={self.beta1} and beta2={self.beta2} must lie in [0, 1)")
+        if self.eps <= 0:
+            raise ValueError(f"eps={self.eps} must be positive; try eps=1e-8")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay={self.weight_decay} must not be negative")
 
 
 @config
@@ -41,18 +48,29 @@ class MuonConfig(AdamWConfig):
     name: Literal["muon"] = "muon"  # type: ignore[assignment]
     momentum: float = 0.95
 
+    def __post_init__(self) -> None:
+        AdamWConfig.__post_init__(self)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum} must lie in [0, 1); try momentum=0.95")
+
 
 OPTIMIZER_NAMES = ("adamw", "muon")
 
 
 def _tag(value: Any) -> str | None:
-    return value.get("name") if isinstance(value, dict) else value.name
+    return value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
 
 
 OptimizerConfig = Annotated[
     Annotated[AdamWConfig, Tag("adamw")] | Annotated[MuonConfig, Tag("muon")],
     Discriminator(_tag),
 ]
+
+
+STATE_ENTRIES: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
+    Muon: ("momentum",),
+    torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"),
+}
 
 
 class Optimizer:
@@ -103,6 +121,10 @@ class Optimizer:
             )
         )
         self.peak_lr = config.lr
+        owner_of = {
+            id(p): part for part in self.parts for g in part.param_groups for p in g["params"]
+        }
+        self.owners = {name: owner_of[id(parameter)] for name, parameter in self.parameters.items()}
 
     def set_lr(self, lr: float) -> None:
         """Use `lr` from the next step on."""
@@ -123,27 +145,32 @@ class Optimizer:
     def state_by_name(self) -> dict[str, Tensor]:
         """Every tensor of the state as `parameter/entry`, ready for safetensors."""
         return {
-            f"{name}/{key}": value
+            f"{name}/{entry}": value
             for name, parameter in self.parameters.items()
-            for part in self.parts
-            for key, value in part.state.get(parameter, {}).items()
+            for entry, value in self.owners[name].state.get(parameter, {}).items()
         }
 
     def load_state_by_name(self, tensors: dict[str, Tensor]) -> None:
-        """Take back what `state_by_name` gave.
+        """Take back what `state_by_name` gave after at least one step.
 
-        Raises CheckpointError if the state belongs to other parameters.
+        Raises CheckpointError if the state is of other parameters, shapes or another optimizer.
         """
-        owners = {
-            id(parameter): part
-            for part in self.parts
-            for group in part.param_groups
-            for parameter in group["params"]
+        shapes = {
+            f"{name}/{entry}": torch.Size() if entry == "step" else parameter.shape
+            for name, parameter in self.parameters.items()
+            for entry in STATE_ENTRIES[type(self.owners[name])]
         }
+        if unknown := sorted(tensors.keys() - shapes.keys()):
+            raise CheckpointError(f"optimizer state for {unknown[0]!r}, which this optimizer lacks")
+        if missing := sorted(shapes.keys() - tensors.keys()):
+            raise CheckpointError(f"the optimizer state lacks {missing[0]!r}")
+        for key, value in tensors.items():
+            if value.shape != shapes[key]:
+                raise CheckpointError(
+                    f"the optimizer state {key} has shape {tuple(value.shape)}, "
+                    f"it needs {tuple(shapes[key])}"
+                )
         for key, value in tensors.items():
             name, entry = key.rsplit("/", 1)
-            if name not in self.parameters:
-                raise CheckpointError(f"optimizer state for {name!r}, which this model lacks")
             parameter = self.parameters[name]
-            device = parameter.device
-            owners[id(parameter)].state[parameter][entry] = value.to(device).clone()
+            self.owners[name].state[parameter][entry] = value.to(parameter.device).clone()

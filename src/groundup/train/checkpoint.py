@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from groundup.runtime import (
@@ -23,7 +23,7 @@ from groundup.runtime import (
     new_folder,
     read_json,
     remove_leftovers,
-    storage_errors,
+    write_bytes,
     write_json,
 )
 
@@ -80,11 +80,8 @@ class CheckpointStore:
             save_model(folder / "model")
             trainer = folder / "trainer"
             trainer.mkdir()
-            with storage_errors(path):
-                save_file(
-                    {name: value.contiguous().cpu() for name, value in optimizer_state.items()},
-                    trainer / "optimizer.safetensors",
-                )
+            tensors = {name: value.contiguous().cpu() for name, value in optimizer_state.items()}
+            write_bytes(trainer / "optimizer.safetensors", save(tensors))
             hashes = {
                 str(file.relative_to(folder)): hash_file(file)
                 for file in sorted(folder.rglob("*"))

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from .tiny_build import copy_run, tiny_build, tiny_recipe, write_talk
 
 from groundup.pipeline import STAGE_NAMES
 from groundup.recipe import Recipe
 from groundup.tokenizer import Tokenizer
+
+from .tiny_build import copy_run, tiny_build, tiny_recipe, write_talk
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -29,7 +29,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "export": (*FIRST, "tokenizer", "model"),
     "plan": (*FIRST, "model"),
     "train": (*FIRST, *PARTS, *MIDDLE),
-    **{stage: (*FIRST, *PARTS, *MIDDLE, "train") for stage in STAGES},
+    **dict.fromkeys(STAGES, (*FIRST, *PARTS, *MIDDLE, "train")),
     "recipe": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES),
     "pipeline": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, "recipe"),
     "terminal": FIRST,

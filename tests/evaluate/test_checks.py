@@ -31,15 +31,11 @@ def test_every_reference_of_the_demo_passes_its_own_check() -> None:
         assert check.passes(check.reference), check
 
 
-def test_scores_carry_interval_chance_and_count(
-    model: Decoder, tiny_tokenizer: Tokenizer
-) -> None:
+def test_scores_carry_interval_chance_and_count(model: Decoder, tiny_tokenizer: Tokenizer) -> None:
     asked = [number_check(f"What is {n}?", str(n)) for n in range(3)]
     asked += [number_check("What is 9?", "9", split="unseen")]
     chance = {("sum", "seen"): 0.25, ("sum", "unseen"): 0.5}
-    scores = score_checks(
-        model, tiny_tokenizer, asked, stage="sft", chance=chance, config=GREEDY
-    )
+    scores = score_checks(model, tiny_tokenizer, asked, stage="sft", chance=chance, config=GREEDY)
     replies = reply_to(model, tiny_tokenizer, [check.prompt for check in asked], GREEDY)
     passed = [check.passes(reply) for check, reply in zip(asked, replies, strict=True)]
     assert [(s.name, s.split, s.stage, s.n, s.chance) for s in scores] == [
@@ -63,7 +59,7 @@ def test_scores_carry_interval_chance_and_count(
 class AnyReply:
     """A check that every reply passes, or none."""
 
-    skill, split = "any", "seen"
+    skill, split, temperature = "any", "seen", None
 
     def __init__(self, question: str, *, passes: bool) -> None:
         self.prompt = [{"role": "user", "content": question}]

@@ -100,26 +100,6 @@ def test_the_same_seed_gives_the_same_results(tiny_run: Path, tmp_path: Path) ->
     assert run(tiny_run, tmp_path / "a") == run(tiny_run, tmp_path / "b")
 
 
-def test_samples_are_drawn_at_the_temperature_that_was_asked_for(
-    tiny_run: Path, tmp_path: Path
-) -> None:
-    """At 0 the likeliest token is taken, whatever the seed."""
-    greedy = [
-        evaluate(
-            EvaluateConfig(heldout_bytes=500, baselines=False, temperature=0.0),
-            {"sft": tiny_run / "sft" / "model"},
-            data=tiny_run / "data",
-            folder=tmp_path,
-            check_set=None,
-            device=torch.device("cpu"),
-            seed=seed,
-            listener=Recorder(),
-        )["samples"]
-        for seed in (1, 2)
-    ]
-    assert greedy[0] == greedy[1]
-
-
 def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="heldout_bytes=0 must be at least 1"):
         EvaluateConfig(heldout_bytes=0)

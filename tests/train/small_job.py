@@ -24,9 +24,7 @@ VOCAB = 260
 
 
 def small_model(seed: int = 0) -> Decoder:
-    config = ModelConfig(
-        vocab_size=VOCAB, max_seq_len=SEQ_LEN, d_model=32, n_layers=2, n_heads=2
-    )
+    config = ModelConfig(vocab_size=VOCAB, max_seq_len=SEQ_LEN, d_model=32, n_layers=2, n_heads=2)
     return build_decoder(config, seed)
 
 

@@ -188,9 +188,7 @@ def test_another_runs_checkpoint_is_refused_and_stays(store: Store, key: str) ->
 
 
 def test_a_checkpoint_of_another_format_is_not_deleted(store: Store) -> None:
-    edit_state(lambda state: state.update(format=99))(
-        store.paths()[-1] / "trainer" / "state.json"
-    )
+    edit_state(lambda state: state.update(format=99))(store.paths()[-1] / "trainer" / "state.json")
     with pytest.raises(CheckpointError, match="format 99"):
         store.latest(IDENTITY)
     assert store.steps() == [1, 2]

@@ -104,7 +104,9 @@ def test_no_row_is_all_masked(tiny_tokenizer: Tokenizer, tmp_path: Path) -> None
     batches = RowBatches([source], seed=0, batch_rows=1)
     for batch in batches.every_row_once(1):
         assert batch.loss_mask.any()
-        for span in range(int(batch.document_ids.max()) + 1 if batch.document_ids is not None else 1):
+        for span in range(
+            int(batch.document_ids.max()) + 1 if batch.document_ids is not None else 1
+        ):
             here = True if batch.document_ids is None else batch.document_ids == span
             assert (batch.loss_mask & here).any()
 
@@ -113,7 +115,9 @@ def test_no_row_is_all_masked(tiny_tokenizer: Tokenizer, tmp_path: Path) -> None
 def test_packed_chats_give_the_sums_of_chats_one_by_one(
     tiny_tokenizer: Tokenizer, tiny_run: Path, tmp_path: Path
 ) -> None:
-    outcomes, _, _ = outcomes_of(tiny_tokenizer, tmp_path, [chat(f"Cat {i}?", "No.") for i in range(9)])
+    outcomes, _, _ = outcomes_of(
+        tiny_tokenizer, tmp_path, [chat(f"Cat {i}?", "No.") for i in range(9)]
+    )
     context = stage(tmp_path / "sft", tmp_path / "data", tiny_tokenizer)
     packed = RowBatches(
         [token_rows(context, "train", write=print, seq_len=SEQ_LEN, packing="best_fit")],

@@ -43,6 +43,8 @@ class Check:
     forbidden  words that no right answer holds
     reference  a reply that passes
     chance     the score of a reply that knows nothing, where the rule itself gives it
+    temperature  to sample the reply with, where the check is of a share of all replies and not of
+        the likeliest one; None leaves it to the evaluation
 
     >>> check = Check("sum", "seen", ({"role": "user", "content": "What is 3 plus 4?"},),
     ...               "number", ("7",), (), "3 plus 4 is 7.")
@@ -58,6 +60,7 @@ class Check:
     forbidden: tuple[str, ...]
     reference: str
     chance: float | None = None
+    temperature: float | None = None
 
     def passes(self, reply: str) -> bool:
         """Whether `reply` meets the rule."""
@@ -150,7 +153,10 @@ def _distinct(
         seen.add(asked)
         n_repeats = 0
         chance = 0.5 if skill in _CHANCE_HALF else None
-        yield Check(skill, split, tuple(prompt), rule, expected, forbidden, reference, chance)
+        temperature = 1.0 if rule == "happy" else None
+        yield Check(
+            skill, split, tuple(prompt), rule, expected, forbidden, reference, chance, temperature
+        )
 
 
 def _ask(question: str) -> list[dict[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from groundup.evaluate.statistics import Interval, wilson_interval
@@ -27,6 +27,10 @@ class Check(Protocol):
     @property
     def prompt(self) -> Sequence[Mapping[str, str]]:
         """Messages, the last one the user's."""
+
+    @property
+    def temperature(self) -> float | None:
+        """What to sample the reply with; None leaves it to the evaluation."""
 
     def passes(self, reply: str) -> bool:
         """Whether `reply` meets the rule."""
@@ -84,15 +88,24 @@ def score_checks(
     chance: Mapping[tuple[str, str], float],
     config: SamplingConfig,
 ) -> list[CheckScore]:
-    """Score every (skill, split) among the checks, in order of first appearance.
+    """Score every (skill, split) among the checks.
+
+    A check whose prompt the context cannot hold counts as failed: the model cannot answer it.
 
     chance: the level of chance of each (skill, split).
     """
-    fitting = [check for check in checks if leaves_room(model, tokenizer, check.prompt)]
-    replies = reply_to(model, tokenizer, [check.prompt for check in fitting], config)
     passed: dict[tuple[str, str], list[bool]] = {}
-    for check, reply in zip(fitting, replies, strict=True):
-        passed.setdefault((check.skill, check.split), []).append(check.passes(reply))
+    for temperature in dict.fromkeys(check.temperature for check in checks):
+        group = [check for check in checks if check.temperature == temperature]
+        fits = [leaves_room(model, tokenizer, check.prompt) for check in group]
+        prompts = [
+            check.prompt for check, can_be_asked in zip(group, fits, strict=True) if can_be_asked
+        ]
+        sampling = config if temperature is None else replace(config, temperature=temperature)
+        replies = iter(reply_to(model, tokenizer, prompts, sampling))
+        for check, can_be_asked in zip(group, fits, strict=True):
+            is_right = can_be_asked and check.passes(next(replies))
+            passed.setdefault((check.skill, check.split), []).append(is_right)
     return [
         CheckScore(
             name=skill,

@@ -30,7 +30,8 @@ class EvaluateConfig:
 
     heldout_bytes: how much held-out text the models and the baselines are scored on.
     baselines: also score xz and a byte n-gram model, fitted to the same training text.
-    temperature: of the replies to checks and of the samples; 0 takes the likeliest token.
+    temperature: of the replies to checks, but for those that ask for their own; 0 takes the
+        likeliest token.
     max_tokens: longest reply to a check.
     """
 
@@ -42,6 +43,7 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if self.heldout_bytes < 1:
             raise ValueError(f"heldout_bytes={self.heldout_bytes} must be at least 1")
+        SamplingConfig(temperature=self.temperature, max_tokens=self.max_tokens)  # refuses nonsense
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,13 @@ def _text_samples(model: Decoder, tokenizer: Tokenizer, data: Path, seed: int) -
     end = tokenizer.end_of_text_id
     samples = []
     for place, text in enumerate(islice(read_texts(data, "heldout"), N_SAMPLES)):
-        prompt = text[:200].split("\n", 1)[0]
-        prompt = prompt if len(prompt) < 100 else " ".join(prompt.split(" ")[:8])
+        first_line, newline, _ = text[:200].partition("\n")
+        is_title = newline and len(first_line) < 100
+        prompt = first_line + newline if is_title else " ".join(first_line.split(" ")[:8])
         ids = [end, *tokenizer.encode(prompt)][-(model.config.max_seq_len // 2) :]
         settings = SamplingConfig(max_tokens=120, seed=seed + place)
         reply = "".join(stream_text(model, tokenizer, ids, stop_ids={end}, config=settings))
-        samples.append({"prompt": prompt, "reply": reply})
+        samples.append({"prompt": prompt.strip(), "reply": reply})
     return samples
 
 

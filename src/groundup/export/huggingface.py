@@ -216,7 +216,9 @@ def read_model_config(folder: Path) -> ModelConfig:
         raise CheckpointError(f"{path} is damaged: it is not JSON") from error
     if not isinstance(found, dict) or found.get("model_type") not in _REQUIRED:
         model_type = found.get("model_type") if isinstance(found, dict) else None
-        raise CheckpointError(f"{path}: model_type {model_type!r} is not one of {list(CLASS_NAMES)}")
+        raise CheckpointError(
+            f"{path}: model_type {model_type!r} is not one of {list(CLASS_NAMES)}"
+        )
     _check_supported(path, found)
     read = _config_from_gpt2 if found["model_type"] == "gpt2" else _config_from_llama
     try:

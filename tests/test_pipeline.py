@@ -334,17 +334,14 @@ def test_transformers_loads_what_was_built(tiny_run: Path, stage: str) -> None:
             ours, prompt, stop_ids=(), config=SamplingConfig(temperature=0.0, max_tokens=20)
         )
     )
+    theirs.generation_config.eos_token_id = None  # neither stops, so that all twenty count
     generated = theirs.generate(
         torch.tensor([prompt]),
         attention_mask=torch.ones(1, 5, dtype=torch.long),
         max_new_tokens=20,
-        min_new_tokens=20,
         do_sample=False,
     )
-    stops = {tokenizer.end_of_text_id, tokenizer.im_end_id}
-    theirs_greedy = generated[0, 5:].tolist()
-    if not stops & set(greedy):  # min_new_tokens keeps theirs from ending
-        assert theirs_greedy == greedy
+    assert generated[0, 5:].tolist() == greedy
     messages = [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "A fox?\n\nOr an owl?"},

@@ -25,7 +25,7 @@ app = typer.Typer(
 recipes_app = typer.Typer(help="The recipes that ship with groundup.", invoke_without_command=True)
 app.add_typer(recipes_app, name="recipes")
 STOPPED = 130  # 128 + SIGINT, as shells count it
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, markup=False)
 
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one recipe key.")
@@ -37,14 +37,23 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder."
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A run or a model folder.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"groundup {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
 ) -> None:
-    if version:
-        console.print(f"groundup {__version__}")
-        raise typer.Exit
+    """The options that come before a command."""
 
 
 # --- building -------------------------------------------------------------------------------------
@@ -208,9 +217,8 @@ def show_recipe(
     console.print(
         f"# {parameters:,} parameters; pretraining on {format_count(recipe.pretrain.tokens)} "
         f"tokens takes {total:.3g} floating-point operations",
-        markup=False,
     )
-    console.print(dump_recipe(recipe), markup=False, end="")
+    console.print(dump_recipe(recipe), end="")
 
 
 @recipes_app.command("schema")
@@ -310,7 +318,7 @@ def _reply(session: Any, line: str, is_terminal: bool) -> None:
     except KeyboardInterrupt:
         print(" …")
     except GroundupError as error:
-        console.print(f"\n{error}", markup=False)
+        console.print(f"\n{error}")
     if session.n_forgotten:
         console.print(
             f"the context was full: the oldest {session.n_forgotten} messages are forgotten",
@@ -353,7 +361,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.errors()[0]["msg"].removeprefix("Value error, "), 2)
     except SystemExit as leaving:
         if leaving.code == STOPPED:  # what typer makes of Ctrl-C
-            return _fail("stopped; run the same command again to go on", STOPPED)
+            but = ", without --from," if "--from" in arguments else ""
+            return _fail(f"stopped; run the same command again{but} to go on", STOPPED)
         return int(leaving.code or 0)
     return 0
 

@@ -20,7 +20,7 @@ import torch
 
 from groundup import __version__, demo
 from groundup.align.preference import align
-from groundup.data.prepare import prepare
+from groundup.data.prepare import check_outside, prepare
 from groundup.data.prepared import read_texts
 from groundup.data.read import source_fingerprint
 from groundup.data.records import Record, record_from_row
@@ -194,6 +194,10 @@ class Build:
                     f"{self.recipe.name}; use another --out"
                 )
             return
+        if self.out.is_dir():
+            remove_leftovers(self.out)  # a kill may have come while run.json was being written
+        for source in self.recipe.data.sources:
+            check_outside(self.out, Path(source.path))
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise GroundupError(
                 f"{self.out} exists and is no run of groundup; use another --out, or empty it"
@@ -203,6 +207,8 @@ class Build:
     def _run_stage(self, stage: Stage, *, again: bool) -> None:
         plan = self.plan(stage, again=again)
         if plan.status in ("done", "off"):
+            if plan.status == "off":  # what an earlier recipe made here is no result of this one
+                (self.out / stage.name / "manifest.json").unlink(missing_ok=True)
             self.listener.stage(stage.name, plan.status, plan.reason)
             return
         for name in self.inputs(stage):
@@ -231,7 +237,10 @@ class Build:
 
         if stage.in_place:
             if plan.status == "run" and folder.exists():
+                (folder / "manifest.json").unlink(missing_ok=True)
                 shutil.rmtree(folder)
+            remove_leftovers(folder)
+            remove_leftovers(folder / "tokens")
             write_json(folder / "working.json", {"fingerprint": self.fingerprint(stage)})
             counts = stage.run(self, folder)
             write_json(folder / "manifest.json", manifest(counts))
@@ -455,17 +464,32 @@ def open_run(out: Path, listener: BuildListener, device: torch.device | None = N
 
 
 def find_model(path: Path) -> Path:
-    """The model folder that `path` means: itself, or the last one that a run has made.
+    """The model folder that `path` means: itself, or the last one that a run has finished.
 
     Raises GroundupError if there is none.
     """
-    for folder in (path, *(path / stage / "model" for stage in reversed(TRAINED))):
-        if (folder / "config.json").is_file():
-            return folder
+    if (path / "config.json").is_file():
+        return path
+    for stage in reversed(TRAINED):
+        if _is_current(path, stage) and (path / stage / "model" / "config.json").is_file():
+            return path / stage / "model"
     raise GroundupError(
         f"{path} is no model folder and no run with a trained model; "
         "give the folder that holds config.json, or a run"
     )
+
+
+def _is_current(run: Path, stage: str) -> bool:
+    """Whether a stage is finished, and so is, unchanged since, all that it was made from."""
+    try:
+        inputs = read_json(run / stage / "manifest.json")["inputs"]
+        return all(
+            read_json(run / name / "manifest.json")["fingerprint"] == fingerprint
+            and _is_current(run, name)
+            for name, fingerprint in inputs.items()
+        )
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

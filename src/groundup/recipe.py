@@ -115,6 +115,8 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), data: Sequence[Path
     for override in overrides:
         _apply(values, override)
     if data:
+        if not isinstance(values.get("data") or {}, Mapping):
+            raise RecipeError(f"data={values['data']!r} must be a mapping of keys to values")
         sources = [{"path": str(path.resolve())} for path in data]
         values["data"] = {**(values.get("data") or {}), "sources": sources}
     return build_recipe(values)
@@ -186,6 +188,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as error:
         raise RecipeError(f"--set {override}: the value is not YAML") from error
     *parents, last = key.strip().split(".")
+    if any(part.isdigit() for part in parents):
+        raise RecipeError(f"--set {override}: give the whole list, items cannot be set one by one")
     for parent in parents:
         inner = values.get(parent)
         values[parent] = dict(inner) if isinstance(inner, Mapping) else {}
@@ -204,6 +208,9 @@ def _describe(error: ValidationError) -> str:
         return _unknown_key(path)
     if first["type"] == "missing":
         return f"the recipe has no {'.'.join(path)}; add it"
+    if first["type"] == "union_tag_invalid":
+        names = " or ".join(OPTIMIZER_NAMES)
+        return f"{'.'.join(path)}.name={first['ctx']['tag']!r} must be {names}"
     message = first["msg"].removeprefix("Value error, ")
     where = ".".join(path)
     if first["type"] == "value_error":

@@ -160,9 +160,17 @@ def torch_generator(seed: int, *names: str | int) -> torch.Generator:
 
 
 def select_device(name: str = "auto") -> torch.device:
-    """The device to compute on: `auto` takes CUDA, then Apple's MPS, then the CPU."""
+    """The device to compute on: `auto` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises GroundupError if there is no such device here.
+    """
     if name != "auto":
-        return torch.device(name)
+        try:
+            return torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:
+            raise GroundupError(
+                f"there is no device {name!r} on this machine; use auto, cpu, cuda or mps"
+            ) from error
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():

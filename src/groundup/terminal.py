@@ -31,12 +31,12 @@ class Display:
     """A build's listener; use it as a context manager.
 
     style: `live` redraws one table on a terminal; `plain` prints a line now and then; `json` prints
-    one JSON object for each event; `quiet` prints nothing but warnings.
+    one JSON object for each event; `quiet` prints nothing.
     """
 
     def __init__(self, stages: tuple[str, ...], style: Style) -> None:
         self.style = style
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = Console(highlight=False, soft_wrap=True, markup=False)
         self.rows: dict[str, tuple[str, str]] = dict.fromkeys(stages, ("", ""))
         self.current: tuple[str, int, int, Mapping[str, float]] | None = None
         self._meter = _Meter()

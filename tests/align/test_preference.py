@@ -169,7 +169,7 @@ def test_the_fingerprint_follows_pairs_seed_and_batch(pairs: list[RenderedPair])
 
 
 def stage(folder: Path, tokenizer: Tokenizer, rows: list[dict[str, Any]]) -> StageContext:
-    path = write_rows(folder / "pairs.jsonl", rows)
+    path = write_rows(folder / "pairs.jsonl", [{"text": "One."}, {"text": "Two."}, *rows])
     sources = ({"path": str(path)},)
     prepare(DataConfig(sources=sources, heldout_fraction=0.2), folder / "data")  # type: ignore[arg-type]
     return StageContext(

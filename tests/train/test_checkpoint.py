@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 import torch
-from safetensors import SafetensorError
 
 from groundup.export import save_model_folder
 from groundup.runtime import CheckpointError, StorageError
@@ -209,40 +209,45 @@ def test_saving_the_same_step_again_changes_nothing(store: Store) -> None:
     assert tree(store.folder) == before
 
 
-def full(*arguments: object, **named: object) -> NoReturn:
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def full_in_safetensors(*arguments: object, **named: object) -> NoReturn:
-    """What safetensors 0.8 raises on a full disk; it is no OSError."""
-    raise SafetensorError(
-        "Error while serializing: I/O error: No space left on device (os error 28)"
-    )
-
-
-@pytest.mark.parametrize(
-    ("target", "refuse"),
-    [
-        (("os", "fsync"), full),
-        (("groundup.train.checkpoint", "save_file"), full),
-        (("groundup.train.checkpoint", "save_file"), full_in_safetensors),
-        (("groundup.export.huggingface", "save_file"), full_in_safetensors),
-    ],
-)
+@pytest.mark.parametrize("n_good", [0, 1, 4, 9])
 def test_on_a_full_disk_the_checkpoints_before_still_stand(
-    store: Store,
-    monkeypatch: pytest.MonkeyPatch,
-    target: tuple[str, str],
-    refuse: Callable[..., NoReturn],
+    store: Store, monkeypatch: pytest.MonkeyPatch, n_good: int
 ) -> None:
+    """The disk takes `n_good` files and then no more."""
     before = tree(store.folder)
+    fsync, n_synced = os.fsync, iter(range(n_good))
+
+    def full_after_some(descriptor: int) -> None:
+        if next(n_synced, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
     with monkeypatch.context() as patch:
-        patch.setattr(".".join(target), refuse)
+        patch.setattr(os, "fsync", full_after_some)
         with pytest.raises(StorageError, match=r"no space left .*run the same command again"):
             store.put(3)
     assert tree(store.folder) == before
     store.put(3)
     assert store.steps() == [2, 3]
+
+
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="no limits on file sizes here")
+def test_a_write_that_breaks_off_half_way_leaves_what_was_there(store: Store) -> None:
+    """A limit on the size of files makes the system refuse in the middle of the weights."""
+    import resource
+    import signal
+
+    before = tree(store.folder)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            store.put(3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert tree(store.folder) == before
 
 
 def test_nothing_is_pickled(store: Store) -> None:

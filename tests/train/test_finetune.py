@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from groundup.data.loader import RowBatches
+from groundup.data.loader import RowBatches, RowSource
 from groundup.data.pack import RowPlan
 from groundup.data.prepare import DataConfig, prepare
 from groundup.data.prepared import read_chats
@@ -17,8 +20,8 @@ from groundup.optim import AdamWConfig
 from groundup.runtime import DataError
 from groundup.tokenizer import Tokenizer
 from groundup.tokenizer.chat import render_chat
-from groundup.train.context import StageContext, token_rows
-from groundup.train.finetune import FinetuneConfig, _write_chats, finetune
+from groundup.train.context import StageContext
+from groundup.train.finetune import FinetuneConfig, finetune
 from groundup.train.loop import LoopConfig
 from groundup.train.objectives import next_token_loss
 
@@ -28,7 +31,7 @@ SEQ_LEN = 64  # of the tiny run's model
 
 
 def prepared(folder: Path, rows: list[dict[str, Any]]) -> Path:
-    path = write_rows(folder / "chats.jsonl", rows)
+    path = write_rows(folder / "chats.jsonl", [{"text": "One."}, {"text": "Two."}, *rows])
     sources = ({"path": str(path)},)
     prepare(DataConfig(sources=sources, heldout_fraction=0.1), folder / "data")  # type: ignore[arg-type]
     return folder / "data"
@@ -58,35 +61,47 @@ def chat(*contents: str) -> dict[str, Any]:
 LONG = "many words that go on and on " * 12
 
 
-def outcomes_of(tokenizer: Tokenizer, tmp_path: Path, rows: list[dict[str, Any]]) -> Any:
-    """What fine-tuning on these rows (and ten short ones) counts and says."""
-    from collections import Counter
+@dataclass(frozen=True)
+class Fitted:
+    """What fine-tuning counted, the rows it trained on, and what it said of the training chats."""
 
-    data = prepared(tmp_path, [*short_chats(10), *rows])
-    context = stage(tmp_path / "sft", data, tokenizer)
-    outcomes: Counter[str] = Counter()
-    source = token_rows(
-        context,
-        "train",
-        write=lambda folder: _write_chats("train", SEQ_LEN, outcomes, context, folder),
-        seq_len=SEQ_LEN,
-        packing="best_fit",
-    )
-    return outcomes, source, context.listener.messages
+    outcomes: Counter[str]
+    source: RowSource
+    messages: list[str]
+
+
+@pytest.fixture
+def fit(
+    tiny_tokenizer: Tokenizer, tiny_run: Path, tmp_path: Path
+) -> Callable[[list[dict[str, Any]]], Fitted]:
+    """Fine-tunes for one step on ten short chats and the rows given."""
+
+    def run(rows: list[dict[str, Any]]) -> Fitted:
+        data = prepared(tmp_path, [*short_chats(10), *rows])
+        context = stage(tmp_path / "sft", data, tiny_tokenizer)
+        settings = FinetuneConfig(epochs=0.01, batch_tokens=64)
+        counts = finetune(settings, tiny_run / "pretrain" / "model", context)
+        folder = context.folder / "tokens" / "train"
+        source = RowSource(TokenShards.open(folder), RowPlan.load(folder))
+        messages = [text for text in context.listener.messages if " train chats " in text]
+        return Fitted(Counter(counts["fitted"]), source, messages)
+
+    return run
 
 
 def test_chats_over_the_context_are_counted_cut_by_the_rule_and_said(
-    tiny_tokenizer: Tokenizer, tmp_path: Path
+    fit: Callable[[list[dict[str, Any]]], Fitted],
 ) -> None:
     rows = [
         *(chat(f"{LONG} {i}?", "Yes.", f"A cat {i}?", "No.") for i in range(6)),
         *(chat(f"A dog {i}?", f"{LONG} {i}") for i in range(6)),
         *(chat(f"{LONG} dog {i}?", "No.") for i in range(6)),
     ]
-    outcomes, source, messages = outcomes_of(tiny_tokenizer, tmp_path, rows)
+    fitted = fit(rows)
+    outcomes = fitted.outcomes
     assert set(outcomes) == {"whole", "exchanges_dropped", "reply_cut", "refused"}
-    assert source.shards.n_documents == outcomes.total() - outcomes["refused"]
-    assert messages == [
+    assert fitted.source.shards.n_documents == outcomes.total() - outcomes["refused"]
+    assert fitted.messages == [
         f"sft: {outcomes['exchanges_dropped']} train chats longer than 64 tokens lost their "
         "oldest exchanges",
         f"sft: {outcomes['reply_cut']} train chats longer than 64 tokens had their last reply cut",
@@ -95,35 +110,29 @@ def test_chats_over_the_context_are_counted_cut_by_the_rule_and_said(
     ]
 
 
-def test_no_row_is_all_masked(tiny_tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_no_row_is_all_masked(fit: Callable[[list[dict[str, Any]]], Fitted]) -> None:
     rows = [
         *(chat(f"A dog {i}?", f"{LONG} {i}") for i in range(8)),
         *(chat(" ".join([f"w{i}"] * n) + "?", "Yes, it is so.") for i, n in enumerate(range(40))),
     ]
-    _, source, _ = outcomes_of(tiny_tokenizer, tmp_path, rows)
-    batches = RowBatches([source], seed=0, batch_rows=1)
+    batches = RowBatches([fit(rows).source], seed=0, batch_rows=1)
     for batch in batches.every_row_once(1):
         assert batch.loss_mask.any()
-        for span in range(
-            int(batch.document_ids.max()) + 1 if batch.document_ids is not None else 1
-        ):
-            here = True if batch.document_ids is None else batch.document_ids == span
-            assert (batch.loss_mask & here).any()
+        ids = batch.document_ids
+        spans = [True] if ids is None else [ids == number for number in range(int(ids.max()) + 1)]
+        assert all((batch.loss_mask & span).any() for span in spans)
 
 
 @torch.no_grad()
 def test_packed_chats_give_the_sums_of_chats_one_by_one(
-    tiny_tokenizer: Tokenizer, tiny_run: Path, tmp_path: Path
+    fit: Callable[[list[dict[str, Any]]], Fitted],
+    tiny_tokenizer: Tokenizer,
+    tiny_run: Path,
+    tmp_path: Path,
 ) -> None:
-    outcomes, _, _ = outcomes_of(
-        tiny_tokenizer, tmp_path, [chat(f"Cat {i}?", "No.") for i in range(9)]
-    )
-    context = stage(tmp_path / "sft", tmp_path / "data", tiny_tokenizer)
-    packed = RowBatches(
-        [token_rows(context, "train", write=print, seq_len=SEQ_LEN, packing="best_fit")],
-        seed=0,
-        batch_rows=1,
-    )
+    with torch.enable_grad():
+        fitted = fit([chat(f"Cat {i}?", "No.") for i in range(9)])
+    packed = RowBatches([fitted.source], seed=0, batch_rows=1)
     model = load_model(tiny_run / "pretrain" / "model")
     total, count = 0.0, 0
     for batch in packed.every_row_once(4):
@@ -137,7 +146,7 @@ def test_packed_chats_give_the_sums_of_chats_one_by_one(
             if trained:
                 expected -= float(log_probabilities[place - 1, rendered.ids[place]])
                 n_labels += 1
-    assert packed.n_rows < outcomes.total(), "nothing was packed"
+    assert packed.n_rows < fitted.outcomes.total(), "nothing was packed"
     assert count == n_labels
     assert total == pytest.approx(expected, rel=1e-5)
 

@@ -26,7 +26,7 @@ from groundup.data.records import Preference
 from groundup.export.huggingface import load_model, save_model_folder
 from groundup.model import Decoder
 from groundup.optim import AdamWConfig, Optimizer, OptimizerConfig, ScheduleConfig
-from groundup.runtime import DataError, config, derive_seed, stable_hash
+from groundup.runtime import DataError, autocast, config, derive_seed, stable_hash
 from groundup.tokenizer import Tokenizer
 from groundup.tokenizer.chat import Message, RenderedChat, render_chat
 from groundup.train.context import StageContext, finish
@@ -288,7 +288,8 @@ def _with_reference(
     )
     first = 0
     for batch in batches.every_pair_once():
-        values = reply_log_probabilities(frozen, batch.to(context.device)).view(2, -1)
-        reference[:, first : first + batch.n_pairs] = values.cpu().numpy()
+        with autocast(context.device, settings.loop.precision):
+            values = reply_log_probabilities(frozen, batch.to(context.device))
+        reference[:, first : first + batch.n_pairs] = values.view(2, -1).cpu().numpy()
         first += batch.n_pairs
     return batches

@@ -45,9 +45,12 @@ class DataConfig:
     deduplicate: drop documents, chats and pairs that are the same as an earlier one
     """
 
-    sources: Annotated[tuple[SourceConfig, ...], BeforeValidator(_as_sources)] = (
-        SourceConfig(path="demo"),
-    )
+    sources: Annotated[
+        tuple[SourceConfig, ...],
+        BeforeValidator(
+            _as_sources, json_schema_input_type=str | SourceConfig | list[str | SourceConfig]
+        ),
+    ] = (SourceConfig(path="demo"),)
     heldout_fraction: float = 0.02
     min_heldout: int = 1
     split_long_documents_bytes: int | None = 16384
@@ -100,7 +103,7 @@ def prepare(
         raise DataError("data.sources is empty; give --data PATH, or name a file, a folder or demo")
     for source in config.sources:
         if source.path not in (builtin or {}):
-            _check_outside(out, Path(source.path))
+            check_outside(out, Path(source.path))
     names = source_names(config.sources)
     with storage_errors(out), PreparedWriter(out) as writer:
         preparation = _Preparation(config, writer)
@@ -131,8 +134,8 @@ def _records(
     )
 
 
-def _check_outside(out: Path, source: Path) -> None:
-    """What is written must not be read as a source by the next run."""
+def check_outside(out: Path, source: Path) -> None:
+    """Raise DataError if what is written to `out` would be read from `source` by the next run."""
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
         raise DataError(
             f"the output {out} lies inside the source {source} and would be read as text later; "

@@ -23,6 +23,7 @@ from groundup.runtime import (
     new_folder,
     read_json,
     remove_leftovers,
+    stable_hash,
     write_bytes,
     write_json,
 )
@@ -87,10 +88,8 @@ class CheckpointStore:
                 for file in sorted(folder.rglob("*"))
                 if file.is_file()
             }
-            write_json(
-                trainer / "state.json",
-                {"format": FORMAT, "step": step, **state, "hashes": hashes},
-            )
+            whole = {"format": FORMAT, "step": step, **state, "hashes": hashes}
+            write_json(trainer / "state.json", {**whole, "hash": stable_hash(whole)})
         self._rotate(best_step)
         return path
 
@@ -105,6 +104,8 @@ class CheckpointStore:
         for path in reversed(self.paths()):
             try:
                 checkpoint = read_checkpoint(path)
+            except OtherFormatError:
+                raise
             except CheckpointError as error:
                 self.warn(f"{error}; going back to the one before")
                 shutil.rmtree(path)
@@ -134,21 +135,28 @@ class CheckpointStore:
                 shutil.rmtree(path)
 
 
+class OtherFormatError(CheckpointError):
+    """A checkpoint that another version of groundup wrote."""
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint and hold every file against its hash.
 
     Raises CheckpointError naming the first file that is missing, cut short or altered.
     """
     try:
-        state = read_json(path / "trainer" / "state.json")
-        hashes = dict(state["hashes"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        state = dict(read_json(path / "trainer" / "state.json"))
+    except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged: state.json is unreadable") from error
-    if state.get("format") != FORMAT:
-        raise CheckpointError(
-            f"checkpoint {path} has format {state.get('format')}, this version reads {FORMAT}"
+    if state.get("format", FORMAT) != FORMAT:
+        raise OtherFormatError(
+            f"checkpoint {path} has format {state['format']}, this version reads {FORMAT}; "
+            "use the version that wrote it, or another --out"
         )
-    for name, expected in hashes.items():
+    written = state.pop("hash", None)
+    if written != stable_hash(state) or path.name != f"step-{state['step']:08d}":
+        raise CheckpointError(f"checkpoint {path} is damaged: state.json is altered")
+    for name, expected in state["hashes"].items():
         file = path / name
         if not file.is_file():
             raise CheckpointError(f"checkpoint {path} is damaged: {name} is missing")

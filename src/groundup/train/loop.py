@@ -8,6 +8,7 @@ a run that resumes ends in the same bytes as one that was never stopped.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -145,21 +146,13 @@ def _run(
 ) -> None:
     clock = _Clock()
     while progress.step < job.n_steps:
-        if request.requested:
-            _checkpoint(job, progress, store)
-            raise Interrupted
         figures = training_step(job, progress.step)
         progress.step += 1
         progress.tokens += figures.n_tokens
         clock.count(figures.n_tokens)
-        if _due(job, progress.step, job.config.log_every):
-            values = figures.read()
-            if not all(map(_is_finite, (values["loss"], values["gradient_norm"]))):
-                raise DivergedError(
-                    f"{job.label}: at step {progress.step} the loss is {values['loss']:.3g} and "
-                    f"the gradient norm {values['gradient_norm']:.3g}; try a smaller "
-                    f"{job.label}.optimizer.lr than {job.optimizer.peak_lr:g}"
-                )
+        saves = _due(job, progress.step, job.config.checkpoint_every)
+        if saves or _due(job, progress.step, job.config.log_every):
+            values = _finite(job, progress.step, figures.read())
             progress.seconds += clock.lap(values)
             progress.figures.update(values)
             metrics.append(
@@ -167,10 +160,27 @@ def _run(
                 {"tokens": progress.tokens, **values, "seconds": round(progress.seconds, 3)},
             )
             job.listener.progress(job.label, progress.step, job.n_steps, progress.figures)
-        _evaluate(job, progress, metrics)
-        if _due(job, progress.step, job.config.checkpoint_every):
+        saves = _evaluate(job, progress, metrics) or saves
+        stops = request.requested
+        if saves or stops:
+            _finite(job, progress.step, figures.read())
             _checkpoint(job, progress, store)
+        if stops:
+            raise Interrupted
         clock.pause()
+    if request.requested:  # too late to stop here, in time to stop what comes after
+        raise Interrupted
+
+
+def _finite(job: Job, step: int, values: dict[str, float]) -> dict[str, float]:
+    """The values, if loss and gradient are numbers; nothing else is ever saved."""
+    if not (math.isfinite(values["loss"]) and math.isfinite(values["gradient_norm"])):
+        raise DivergedError(
+            f"{job.label}: at step {step} the loss is {values['loss']:.3g} and the gradient norm "
+            f"{values['gradient_norm']:.3g}; try a smaller {job.label}.optimizer.lr than "
+            f"{job.optimizer.peak_lr:g}"
+        )
+    return values
 
 
 @dataclass
@@ -224,8 +234,9 @@ def training_step(job: Job, step: int) -> StepFigures:
     return StepFigures(loss, norm, lr, count, n_tokens, sums)
 
 
-def _evaluate(job: Job, progress: Progress, metrics: MetricsFile) -> None:
-    step = progress.step
+def _evaluate(job: Job, progress: Progress, metrics: MetricsFile) -> bool:
+    """Measure and sample where it is due; whether this is the best step so far."""
+    step, is_best = progress.step, False
     if job.evaluate is not None and _due(job, step, job.config.eval_every):
         job.model.eval()
         with torch.no_grad(), autocast(next(job.model.parameters()).device, job.config.precision):
@@ -236,17 +247,17 @@ def _evaluate(job: Job, progress: Progress, metrics: MetricsFile) -> None:
         value = figures.get(job.best_by)
         if value is not None and (progress.best_value is None or value < progress.best_value):
             progress.best_value, progress.best_step = value, step
+            is_best = True
         job.listener.progress(job.label, step, job.n_steps, progress.figures)
     if job.sample is not None and _due(job, step, job.config.sample_every):
         job.model.eval()
         for line in job.sample(job.model):
             job.listener.message(f"{job.label} step {step}: {line}")
         job.model.train()
+    return is_best
 
 
 def _checkpoint(job: Job, progress: Progress, store: CheckpointStore) -> None:
-    if progress.step == 0:
-        return
     store.save(
         progress.step,
         save_model=lambda folder: job.save_model(job.model, folder),
@@ -288,10 +299,6 @@ def _identity(job: Job) -> dict[str, str]:
 
 def _due(job: Job, step: int, every: int) -> bool:
     return step == job.n_steps or bool(every and step % every == 0)
-
-
-def _is_finite(value: float) -> bool:
-    return value == value and abs(value) != float("inf")
 
 
 class _Clock:

@@ -12,7 +12,7 @@ from groundup.data.shard_writer import write_shards
 from groundup.export.huggingface import load_weights, save_model_folder
 from groundup.model import Decoder, ModelConfig, build_decoder
 from groundup.optim import MuonConfig, Optimizer, OptimizerConfig, ScheduleConfig
-from groundup.runtime import config, derive_seed
+from groundup.runtime import DataError, config, derive_seed
 from groundup.train.context import (
     StageContext,
     bits_per_byte,
@@ -66,6 +66,12 @@ def pretrain(
         for name, source in zip(source_names(data.sources), data.sources, strict=True)
         if next(iter(read_texts(context.data, "train", name)), None) is not None
     ]
+    n_tokens = sum(source.plan.n_tokens for source in sources)
+    if n_tokens < seq_len:
+        raise DataError(
+            f"the corpus holds {n_tokens} tokens, fewer than model.max_seq_len={seq_len}; "
+            f"add text or use --set model.max_seq_len={max(1, n_tokens // 2)}"
+        )
     heldout = token_rows(
         context,
         "heldout",
@@ -107,11 +113,9 @@ def pretrain(
         )
     )
     if settings.result == "best" and progress.best_step is not None:
-        best = context.folder / "checkpoints" / f"step-{progress.best_step:08d}" / "model"
-        if best.exists():
-            load_weights(model, best)
+        best = context.folder / "checkpoints" / f"step-{progress.best_step:08d}"
+        load_weights(model, best / "model")
     counts = finish(context, model, progress, chat=False)
-    n_tokens = sum(source.plan.n_tokens for source in sources)
     return counts | {
         "rows": batches.n_rows,
         "epochs": round(progress.step * batch_rows / batches.n_rows, 3),

@@ -3,7 +3,7 @@
 step-00000500/
   model/                   a Hugging Face model folder
   trainer/optimizer.safetensors
-  trainer/state.json       step, figures, the run's identity, a hash of every other file
+  trainer/state.json       step, figures, the run's identity, a hash of every file and of itself
 """
 
 from __future__ import annotations

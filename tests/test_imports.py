@@ -126,7 +126,8 @@ def test_the_environment_is_read_in_runtime_alone() -> None:
             if isinstance(node, ast.Attribute)
         }
     }
-    assert readers <= {"runtime.py"}
+    # `__main__.py` sets one variable before torch is loaded, which runtime.py would do too late.
+    assert readers <= {"runtime.py", "__main__.py"}
 
 
 def test_nothing_is_pickled() -> None:

@@ -28,6 +28,7 @@ from groundup.evaluate.stage import CheckSet, evaluate
 from groundup.recipe import Recipe, dump_recipe, load_recipe
 from groundup.report.page import write_report
 from groundup.runtime import (
+    DataError,
     GroundupError,
     Listener,
     folder_lock,
@@ -277,12 +278,17 @@ class Build:
 
 
 def _run_data(build: Build, folder: Path) -> dict[str, Any]:
-    return prepare(
+    counts = prepare(
         build.recipe.data,
         folder,
         builtin={DEMO: lambda: demo_records(build.recipe)},
         listener=build.listener,
     )
+    if not counts["documents"]["train"]["n"]:
+        raise DataError(
+            "the sources hold no documents, only chats or preference pairs; add text to pretrain on"
+        )
+    return counts
 
 
 def demo_records(recipe: Recipe) -> Iterator[Record]:

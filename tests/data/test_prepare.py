@@ -210,7 +210,10 @@ def test_nothing_left_says_why(tmp_path: Path) -> None:
     (folder / "b.txt").write_bytes(b"")
     with pytest.raises(DataError, match=r"nothing is left of .*\(empty: 1, not_utf8: 1\)"):
         run(tmp_path / "out", folder)
-    with pytest.raises(DataError, match=r"data\.sources is empty; name a file, a folder, or demo"):
+    with pytest.raises(
+        DataError,
+        match=r"data\.sources is empty; give --data PATH, or name a file, a folder or demo",
+    ):
         run(tmp_path / "out")
 
 

@@ -149,11 +149,7 @@ def _check_enough(counts: Mapping[str, Any], config: DataConfig) -> None:
         reasons = ", ".join(f"{r}: {e['n']}" for r, e in counts["removed"].items())
         paths = ", ".join(source.path for source in config.sources)
         raise DataError(f"nothing is left of {paths} ({reasons or 'no rows'}); add other text")
-    if not n_found["documents"]:
-        raise DataError(
-            "the sources hold no documents, only chats or preference pairs; add text to pretrain on"
-        )
-    if not all(counts["documents"][split]["n"] for split in SPLITS):
+    if n_found["documents"] and not all(counts["documents"][split]["n"] for split in SPLITS):
         n_bytes = sum(counts["documents"][split]["n_bytes"] for split in SPLITS)
         raise DataError(
             f"the sources hold {n_found['documents']} document(s) of {n_bytes} bytes together, too "

@@ -31,9 +31,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "train": (*FIRST, *PARTS, *MIDDLE),
     **dict.fromkeys(STAGES, (*FIRST, *PARTS, *MIDDLE, "train")),
     "recipe": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES),
-    "pipeline": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, "recipe"),
+    "stages": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, "recipe"),
+    "pipeline": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, "recipe", "stages"),
     "terminal": FIRST,
-    "cli": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, "recipe", "pipeline", "terminal"),
+    "cli": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, "recipe", "stages", "pipeline", "terminal"),
     "__main__": ("cli",),
     "__init__": (),
 }

@@ -19,9 +19,10 @@ import torch
 from groundup.cli import main
 from groundup.export import load_model
 from groundup.generate import SamplingConfig, stream_tokens
-from groundup.pipeline import STAGE_NAMES, STAGES, Build, find_model, open_run
+from groundup.pipeline import STAGE_NAMES, Build, find_model, open_run
 from groundup.recipe import Recipe, dump_recipe
 from groundup.runtime import GroundupError, StorageError, folder_lock
+from groundup.stages import STAGES
 from groundup.tokenizer import Tokenizer
 from groundup.tokenizer.chat import render_chat
 

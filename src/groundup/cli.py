@@ -150,7 +150,7 @@ def _display(stages: tuple[str, ...], *, quiet: bool, as_json: bool) -> Any:
 
 
 def _print_plan(work: Any, stages: Sequence[str], first: str | None, as_json: bool) -> None:
-    from groundup.pipeline import STAGES
+    from groundup.stages import STAGES
 
     stale = False
     for stage in STAGES:

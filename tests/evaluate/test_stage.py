@@ -11,8 +11,8 @@ from groundup.data.prepared import read_chats, read_texts
 from groundup.evaluate.likelihood import score_documents
 from groundup.evaluate.stage import N_SAMPLES, EvaluateConfig, evaluate
 from groundup.export import load_model
-from groundup.pipeline import demo_checks
 from groundup.recipe import Recipe
+from groundup.stages import demo_checks
 from groundup.tokenizer import Tokenizer
 from groundup.train.context import take_bytes
 

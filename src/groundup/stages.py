@@ -1,0 +1,249 @@
+"""What each stage of a build reads, what decides it, and how it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from groundup import __version__, demo
+from groundup.align.preference import align
+from groundup.data.prepare import prepare
+from groundup.data.prepared import read_texts
+from groundup.data.read import source_fingerprint
+from groundup.data.records import Record, record_from_row
+from groundup.evaluate.stage import CheckSet, evaluate
+from groundup.recipe import Recipe, dump_recipe
+from groundup.report.page import write_report
+from groundup.runtime import (
+    DataError,
+    Listener,
+    machine_description,
+    read_json,
+    to_dict,
+    write_json,
+)
+from groundup.tokenizer import train_tokenizer
+from groundup.train.context import StageContext
+from groundup.train.finetune import finetune
+from groundup.train.pretrain import pretrain
+
+DEMO = "demo"
+TRAINED = ("pretrain", "sft", "align")
+
+
+class BuildView(Protocol):
+    """What a stage may ask of the build that it belongs to."""
+
+    recipe: Recipe
+    out: Path
+    device: torch.device
+
+    @property
+    def listener(self) -> Listener:
+        """Hears how the work goes on."""
+
+    def manifest(self, stage: str) -> dict[str, Any] | None:
+        """The manifest of a finished stage, or None."""
+
+    def is_off(self, stage: str) -> str | None:
+        """Why a stage is left out, or None."""
+
+    def context(self, stage: str) -> StageContext:
+        """What a training stage is handed."""
+
+    def newest_model(self, before: str | None = None) -> Path:
+        """The model folder of the last trained stage, or of the last one before another."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A node of the graph.
+
+    settings: the part of the recipe that decides what the stage makes.
+    needs: stages whose results it reads; those that are left out are passed over.
+    in_place: it works in its own folder and resumes there; others appear whole or not at all.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    settings: Callable[[Recipe], Any]
+    run: Callable[[BuildView, Path], dict[str, Any]]
+    in_place: bool = False
+
+
+def _run_data(build: BuildView, folder: Path) -> dict[str, Any]:
+    counts = prepare(
+        build.recipe.data,
+        folder,
+        builtin={DEMO: lambda: demo_records(build.recipe)},
+        listener=build.listener,
+    )
+    if not counts["documents"]["train"]["n"]:
+        raise DataError(
+            "the sources hold no documents, only chats or preference pairs; add text to pretrain on"
+        )
+    return counts
+
+
+def demo_records(recipe: Recipe) -> Iterator[Record]:
+    """The embedded world as records of all three kinds."""
+    seed, settings = recipe.seed, recipe.demo
+    rows: Iterable[tuple[str, Iterable[Any]]] = (
+        ("document", ({"text": text} for text in demo.documents(seed, settings))),
+        ("chat", ({"messages": chat} for chat in demo.chats(seed, settings))),
+        ("pair", demo.preferences(seed, settings)),
+    )
+    for kind, items in rows:
+        for place, row in enumerate(items):
+            yield record_from_row(row, f"{DEMO}/{kind}#{place}", DEMO)
+
+
+def _run_tokenizer(build: BuildView, folder: Path) -> dict[str, Any]:
+    tokenizer = train_tokenizer(read_texts(build.out / "data", "train"), build.recipe.tokenizer)
+    tokenizer.save(folder)
+    return {"vocab_size": tokenizer.vocab_size, "tokenizer_fingerprint": tokenizer.fingerprint}
+
+
+def _run_pretrain(build: BuildView, folder: Path) -> dict[str, Any]:
+    recipe = build.recipe
+    return pretrain(recipe.pretrain, recipe.model_config, recipe.data, build.context("pretrain"))
+
+
+def _run_sft(build: BuildView, folder: Path) -> dict[str, Any]:
+    assert build.recipe.sft is not None, "the stage is off without it"
+    return finetune(build.recipe.sft, build.newest_model(before="sft"), build.context("sft"))
+
+
+def _run_align(build: BuildView, folder: Path) -> dict[str, Any]:
+    assert build.recipe.align is not None, "the stage is off without it"
+    return align(build.recipe.align, build.newest_model(before="align"), build.context("align"))
+
+
+def _run_evaluate(build: BuildView, folder: Path) -> dict[str, Any]:
+    models = {name: build.out / name / "model" for name in TRAINED if build.is_off(name) is None}
+    evaluate(
+        build.recipe.evaluate,
+        models,
+        data=build.out / "data",
+        folder=folder,
+        check_set=demo_checks(build.recipe) if has_demo(build.recipe) else None,
+        device=build.device,
+        seed=build.recipe.seed,
+        listener=build.listener,
+    )
+    return {}
+
+
+def has_demo(recipe: Recipe) -> bool:
+    """Whether the embedded world is among the sources."""
+    return any(source.path == DEMO for source in recipe.data.sources)
+
+
+def demo_checks(recipe: Recipe) -> CheckSet:
+    """The embedded world's checks, with the level of chance of each skill and split."""
+    checks = demo.checks(recipe.seed, recipe.demo)
+    groups: dict[tuple[str, str], list[demo.Check]] = {}
+    for check in checks:
+        groups.setdefault((check.skill, check.split), []).append(check)
+    chance = {key: demo.chance_level(group) for key, group in groups.items()}
+    return CheckSet(checks, chance)
+
+
+def _run_report(build: BuildView, folder: Path) -> dict[str, Any]:
+    report = collect_report(build)
+    write_json(build.out / "report.json", report)
+    write_report(build.out, report)
+    return {}
+
+
+def collect_report(build: BuildView) -> dict[str, Any]:
+    """What RUN/report.json holds, from the manifests and the results of the evaluation."""
+    results = read_json(build.out / "evaluate" / "results.json")
+    names = [stage.name for stage in STAGES if stage.name != "report"]
+    manifests = {name: found for name in names if (found := build.manifest(name)) is not None}
+    counts = read_json(build.out / "data" / "counts.json")
+    return {
+        "recipe": build.recipe.name,
+        "description": build.recipe.description,
+        "seed": build.recipe.seed,
+        "package_version": __version__,
+        "machine": machine_description(),
+        "seconds": {name: manifest["seconds"] for name, manifest in manifests.items()},
+        "peak_memory_bytes": max(m["peak_memory_bytes"] for m in manifests.values()),
+        "stages": {
+            name: {**manifests[name]["counts"], **results["stages"][name]}
+            for name in TRAINED
+            if name in results["stages"]
+        },
+        "data": {
+            "documents": counts["documents"]["train"]["n"],
+            "bytes": counts["documents"]["train"]["n_bytes"],
+            "heldout_documents": counts["documents"]["heldout"]["n"],
+            "heldout_bytes": counts["documents"]["heldout"]["n_bytes"],
+            "chats": counts["chats"]["train"]["n"],
+            "preferences": counts["preferences"]["train"]["n"],
+            "dropped": {reason: entry["n"] for reason, entry in counts["removed"].items()},
+            "sources": [source.path for source in build.recipe.data.sources],
+            "synthetic": has_demo(build.recipe),
+        },
+        "baselines": results["baselines"],
+        "checks": results["checks"],
+        "samples": results["samples"],
+        "recipe_yaml": dump_recipe(build.recipe),
+    }
+
+
+def _data_settings(recipe: Recipe) -> Any:
+    """The data's settings with what its files hold, and the world that is made from the seed."""
+    return {
+        "data": to_dict(recipe.data),
+        "files": source_fingerprint(recipe.data.sources, builtin=(DEMO,)),
+        "demo": [recipe.seed, to_dict(recipe.demo)] if has_demo(recipe) else None,
+    }
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage("data", (), _data_settings, _run_data),
+    Stage("tokenizer", ("data",), lambda recipe: {"tokenizer": recipe.tokenizer}, _run_tokenizer),
+    Stage(
+        "pretrain",
+        ("data", "tokenizer"),
+        lambda recipe: {
+            "seed": recipe.seed,
+            "model": recipe.model_config,
+            "pretrain": recipe.pretrain,
+        },
+        _run_pretrain,
+        in_place=True,
+    ),
+    Stage(
+        "sft",
+        ("data", "tokenizer", "pretrain"),
+        lambda recipe: {"seed": recipe.seed, "sft": recipe.sft},
+        _run_sft,
+        in_place=True,
+    ),
+    Stage(
+        "align",
+        ("data", "tokenizer", "pretrain", "sft"),
+        lambda recipe: {"seed": recipe.seed, "align": recipe.align},
+        _run_align,
+        in_place=True,
+    ),
+    Stage(
+        "evaluate",
+        ("data", "tokenizer", *TRAINED),
+        lambda recipe: {"seed": recipe.seed, "evaluate": recipe.evaluate},
+        _run_evaluate,
+    ),
+    Stage(
+        "report",
+        ("data", "tokenizer", *TRAINED, "evaluate"),
+        lambda recipe: {"package_version": __version__, "description": recipe.description},
+        _run_report,
+    ),
+)

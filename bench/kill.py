@@ -2,8 +2,9 @@
 
     python bench/kill.py --json FILE [--kills 10] [--set KEY=VALUE ...]
 
-Two builds of `quickstart` with the same settings: one runs through, the other is killed at random
-moments spread over the whole build and started again each time. Every `model.safetensors` must
+Two builds of `quickstart` with the same settings: one runs through and notes the time of all that it
+reports; ten random times of it, in order, are the moments at which the other is killed and started
+again. Every `model.safetensors` must
 have the same bytes in both.
 """
 
@@ -16,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,8 +25,8 @@ from groundup.runtime import hash_file, machine_description, write_json
 
 # A build of a few minutes, with checkpoints often enough that most kills land between two.
 SMALL = (
-    "demo.n_documents=4000", "demo.n_chats=800", "demo.n_preferences=200", "demo.n_checks=20",
-    "pretrain.tokens=400000", "pretrain.loop.checkpoint_every=20", "pretrain.loop.eval_every=40",
+    "demo.n_documents=2000", "demo.n_chats=600", "demo.n_preferences=200", "demo.n_checks=10",
+    "pretrain.tokens=200000", "pretrain.loop.checkpoint_every=15", "pretrain.loop.eval_every=40",
     "sft.loop.checkpoint_every=10", "sft.loop.eval_every=20", "sft.epochs=1",
     "align.loop.checkpoint_every=3", "align.loop.eval_every=6",
 )  # fmt: skip
@@ -38,21 +40,40 @@ def start(out: Path, sets: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def last_event(process: subprocess.Popen[str]) -> str:
-    """Where a killed build stood, from the last line that it printed."""
+def events(process: subprocess.Popen[str]) -> Iterator[str]:
+    """What a build reports, as it reports it: `pretrain 40 of 98`, `sft run`."""
     assert process.stdout is not None
-    events = []
-    for line in process.stdout.read().splitlines():
+    for line in process.stdout:
         try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:  # the kill cut the line
-            break
-    for event in reversed(events):
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            continue
         if event["event"] == "progress":
-            return f"{event['label']} {event['done']} of {event['total']}"
-        if event["event"] == "stage":
-            return f"{event['stage']} {event['status']}"
-    return "starting"
+            yield f"{event['label']} {event['done']} of {event['total']}"
+        elif event["event"] == "stage" and event["status"] in ("run", "finished"):
+            yield f"{event['stage']} {event['status']}"
+
+
+def run_through(out: Path, sets: list[str]) -> list[tuple[float, str]]:
+    """Build without interruption; returns (seconds since the start, event)."""
+    started = time.perf_counter()
+    process = start(out, sets)
+    seen = [(time.perf_counter() - started, event) for event in events(process)]
+    assert process.wait() == 0, "the build failed"
+    return seen
+
+
+def kill_at(moment: str, out: Path, sets: list[str], delay_s: float) -> bool:
+    """Build until `moment` is reported, wait a little, kill; False if it never came."""
+    process = start(out, sets)
+    for event in events(process):
+        if event == moment:
+            time.sleep(delay_s)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+    process.wait()
+    return False
 
 
 def model_hashes(out: Path) -> dict[str, str]:
@@ -71,29 +92,21 @@ def main() -> int:
     draw = random.Random(options.seed)
     with TemporaryDirectory() as folder:
         whole, killed = Path(folder) / "whole", Path(folder) / "killed"
-        started = time.perf_counter()
-        start(whole, sets).communicate()
-        assert model_hashes(whole), "the build failed"
-        seconds = time.perf_counter() - started
-        moments = []
-        while len(moments) < options.kills:
-            process = start(killed, sets)
-            try:
-                process.wait(draw.uniform(1.0, 2.0 * seconds / options.kills))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                moments.append(last_event(process))
-                process.wait()
-                print(f"kill {len(moments)}: {moments[-1]}", flush=True)
-            else:
-                print("the build ended before all kills; raise the work or lower --kills")
-                break
+        seen = run_through(whole, sets)
+        seconds = seen[-1][0]
+        times = sorted(draw.uniform(0, seconds) for _ in range(options.kills))
+        moments = [max(entry for entry in seen if entry[0] <= t or entry is seen[0]) for t in times]
+        killed_at = []
+        for _, moment in moments:
+            if kill_at(moment, killed, sets, draw.uniform(0, 1)):
+                killed_at.append(moment)
+                print(f"kill {len(killed_at)}: {moment}", flush=True)
         start(killed, sets).communicate()
         expected, found = model_hashes(whole), model_hashes(killed)
     same = expected == found
     result = {
         "machine": machine_description(),
-        "kills": moments,
+        "kills": killed_at,
         "seconds_uninterrupted": round(seconds, 1),
         "weights": expected,
         "same_bytes": same,
@@ -101,7 +114,7 @@ def main() -> int:
     print(json.dumps(result, indent=2))
     if options.json:
         write_json(options.json, result)
-    return 0 if same and len(moments) == options.kills else 1
+    return 0 if same and killed_at else 1
 
 
 if __name__ == "__main__":

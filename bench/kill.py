@@ -2,10 +2,9 @@
 
     python bench/kill.py --json FILE [--kills 10] [--set KEY=VALUE ...]
 
-Two builds of `quickstart` with the same settings: one runs through and notes the time of all that it
-reports; ten random times of it, in order, are the moments at which the other is killed and started
-again. Every `model.safetensors` must
-have the same bytes in both.
+Two builds of `quickstart` with the same settings: one runs through and notes the time of all that
+it reports; ten random times of it, in order, are the moments at which the other is killed and
+started again. Every `model.safetensors` must have the same bytes in both.
 """
 
 from __future__ import annotations

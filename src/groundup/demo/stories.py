@@ -38,6 +38,7 @@ from groundup.demo.world import (
     POSSESSIVE,
     Triple,
     at_place,
+    is_held_out_pair,
     with_article,
 )
 
@@ -186,6 +187,17 @@ def _plots_for(triple: Triple) -> tuple[str, ...]:
     )
 
 
+@cache
+def _other_animals(triple: Triple) -> tuple[str, ...]:
+    return tuple(
+        animal
+        for animal in ANIMALS
+        if animal != triple.animal
+        and (triple.is_unseen or not is_held_out_pair(animal, triple.object))
+        and (triple.is_unseen or not is_held_out_pair(animal, triple.place))
+    )
+
+
 def _draw_beats(rng: Random, plot: Plot) -> list[str]:
     left_out = rng.choice(plot.optional) if rng.random() < _SHORTER else None
     return [rng.choice(beat) for index, beat in enumerate(plot.beats) if index != left_out]
@@ -205,10 +217,13 @@ def _draw_slots(rng: Random, triple: Triple) -> dict[str, str]:
         "spot": SPOTS[spot], "spot_noun": spot, "other_spot": SPOTS[other_spot],
         "trap": TRAPS[trap], "trap_noun": trap,
     }  # fmt: skip
-    # The other one is always somebody with a name: beside the animal asked for, a second animal is
-    # what a model of a million parameters mixes up.
-    person = rng.choice(CHARACTERS)
-    other = {"b": person.name, "bn": person.name, "B": person.name, "bhe": person.pronoun}
+    if rng.random() < 0.6:
+        person = rng.choice(CHARACTERS)
+        other = {"b": person.name, "bn": person.name, "B": person.name, "bhe": person.pronoun}
+    else:
+        animal = rng.choice(_other_animals(triple))
+        other = {"b": animal, "bn": with_article(animal), "B": f"the {animal}"}
+        other["bhe"] = ANIMALS[animal].pronoun
     return {**slots, **other, "bhis": POSSESSIVE[other["bhe"]]}
 
 

@@ -8,6 +8,10 @@ nanoGPT's example (its README: `--device=cpu --compile=False --block_size=64 --b
 the same shape, characters as tokens, the same AdamW, schedule and batches. Both train on the first
 nine tenths of the text, are scored on the last tenth in nats per character, and take turns of a few
 seconds in one process, so that a noisy machine is noisy for both. Only training time is counted.
+
+Two differences favour ours: its tokens are byte pairs and its context is 256 of them, and it is
+scored in windows that overlap by half, where the peer is scored, as nanoGPT scores itself, in
+separate blocks of 64 characters.
 """
 
 from __future__ import annotations

@@ -322,3 +322,36 @@ def test_values_survive_dump_and_load(tmp_path: Path) -> None:
     path.write_text(dump_recipe(recipe), encoding="utf-8")
     assert load_recipe(str(path)) == recipe
     assert load_recipe(str(write_recipe(path, tiny_values(align=None)))).align is None
+
+
+# --- the dial -------------------------------------------------------------------------------------
+
+
+def test_a_size_fills_in_what_is_left_open_and_nothing_else() -> None:
+    values = {
+        "name": "dialled",
+        "size": "3M",
+        "tokenizer": {"vocab_size": 4096},
+        "model": {"max_seq_len": 256, "n_layers": 7},
+        "pretrain": {"tokens": 4_000_000, "optimizer": {"weight_decay": 0.05}},
+    }
+    recipe = build_recipe(values)
+    assert (recipe.model.d_model, recipe.model.n_layers) == (192, 7)
+    assert recipe.pretrain.tokens == 4_000_000
+    assert recipe.pretrain.optimizer.weight_decay == 0.05
+    assert recipe.pretrain.optimizer.lr == pytest.approx(2.6e-3)
+    assert recipe.pretrain.batch_tokens % 256 == 0
+
+
+def test_what_a_size_filled_in_is_written_out_and_read_back(tmp_path: Path) -> None:
+    recipe = load_recipe("base", overrides=["size=14M", "tokenizer.vocab_size=8192"])
+    path = tmp_path / "recipe.yaml"
+    path.write_text(dump_recipe(recipe), encoding="utf-8")
+    assert "d_model: " in path.read_text()
+    assert load_recipe(str(path)) == recipe
+
+
+def test_a_size_that_cannot_be_is_told_in_one_line() -> None:
+    for override in ("size=big", "size=100k"):
+        with pytest.raises(RecipeError, match=r"size"):
+            load_recipe("base", overrides=[override])

@@ -61,6 +61,68 @@ def test_plain_prints_progress_now_and_then_only(
     assert "left" in lines[-1]
 
 
+FIGURES = {
+    "loss": 1.5,
+    "heldout_bits_per_byte": 0.875,
+    "gradient_norm": 1.0,
+    "lr": 0.0003,
+    "tokens_per_s": 1234.0,
+    "data_wait_s": 0.1,
+    "flops_per_s": 1e9,
+    "of_peak": 0.412,
+    "memory_bytes": 636e6,
+}
+
+
+def training(
+    style: Style, figures: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Display, Console]:
+    """A display in the middle of training, a minute before its end, and where it prints."""
+    now = [1000.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
+    display = Display(STAGES, style)
+    display.console = Console(width=80, soft_wrap=True, record=True, file=io.StringIO())
+    display.stage("pretrain", "run", "")
+    display.progress("pretrain", 10, 40, {})
+    now[0] += 20.0
+    display.progress("pretrain", 20, 40, figures)
+    now[0] += 20.0
+    display.progress("pretrain", 25, 40, figures)
+    return display, display.console
+
+
+def test_plain_says_in_one_line_how_training_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, console = training("plain", FIGURES, monkeypatch)
+    assert console.export_text().splitlines()[-1] == (
+        "  pretrain 25 of 40  loss 1.500  held-out 0.875 bits/byte  0:40 left  "
+        "1.23k tokens/s  41% of peak  636 MB"
+    )
+
+
+def test_live_says_in_two_lines_how_training_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    display, console = training("live", FIGURES, monkeypatch)
+    console.print(display._render())
+    assert [line.rstrip() for line in console.export_text().splitlines()[-2:]] == [
+        "pretrain 25 of 40  loss 1.500  held-out 0.875 bits/byte  0:40 left",
+        "lr 0.0003  1.23k tokens/s  41% of peak  636 MB",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "end"),
+    [
+        ({"skipped": 0, "spikes": 0}, "636 MB"),
+        ({"skipped": 2, "spikes": 1}, "636 MB  2 skipped  1 spike"),
+        ({"spikes": 3}, "636 MB  3 spikes"),
+    ],
+)
+def test_trouble_is_counted_where_there_is_some(
+    counts: dict[str, float], end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, console = training("plain", FIGURES | counts, monkeypatch)
+    assert console.export_text().rstrip().endswith(end)
+
+
 def test_json_prints_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     events = [json.loads(line) for line in shown("json", capsys).splitlines()]
     assert [event["event"] for event in events] == [

@@ -12,6 +12,7 @@ def main() -> int:
     with passive waiting, which costs five to ten hundredths on an idle machine.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # or torch's profiler talks on stderr
     from groundup.cli import main as command_line
 
     return command_line()

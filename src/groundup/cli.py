@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from groundup import __version__
-from groundup.runtime import GroundupError, format_count, to_dict
+from groundup.runtime import GroundupError, format_count, keep_freed_memory, to_dict
 
 app = typer.Typer(
     help="Build a language model from the ground up.",
@@ -33,6 +33,13 @@ Sets = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option("--track", help="Also send figures to tensorboard, wandb or trackio; repeatable."),
+]
+Profile = Annotated[
+    bool, typer.Option("--profile", help="Trace a few training steps and say what they spend.")
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A run or a model folder.")]
 
@@ -76,6 +83,8 @@ def build(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
+    track: Track = None,
+    profile: Profile = False,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: Json = False,
@@ -84,6 +93,7 @@ def build(
     from groundup.pipeline import STAGE_NAMES, Build
     from groundup.recipe import load_recipe
     from groundup.runtime import select_device
+    from groundup.train.sinks import check_sinks
 
     for path in data or []:
         if not path.exists():
@@ -95,7 +105,14 @@ def build(
     out = out or Path("runs") / loaded.name
     stages: Sequence[str] = (only,) if only else STAGE_NAMES
     with _display(STAGE_NAMES, quiet=quiet, as_json=as_json) as display:
-        work = Build(loaded, out, display, select_device(device))
+        work = Build(
+            loaded,
+            out,
+            display,
+            select_device(device),
+            track=check_sinks(track or []),
+            profile=profile,
+        )
         if dry_run:
             _print_plan(work, stages, first, as_json)
             return
@@ -112,15 +129,21 @@ def build(
 def _stage_command(stage: str, summary: str) -> Callable[..., None]:
     def command(
         run: RunArgument,
+        track: Track = None,
+        profile: Profile = False,
         device: Device = "auto",
         quiet: Quiet = False,
         as_json: Json = False,
     ) -> None:
         from groundup.pipeline import STAGE_NAMES, open_run
         from groundup.runtime import select_device
+        from groundup.train.sinks import check_sinks
 
+        tracked = check_sinks(track or [])
         with _display(STAGE_NAMES, quiet=quiet, as_json=as_json) as display:
-            open_run(run, display, select_device(device)).run([stage])
+            work = open_run(run, display, select_device(device))
+            work.track, work.profile = tracked, profile
+            work.run([stage])
 
     command.__doc__ = summary
     return command
@@ -177,6 +200,29 @@ def _print_summary(out: Path) -> None:
         )
     talk = "chat" if len(report["stages"]) > 1 else "generate"
     console.print(f"report: {out / 'report.html'}\ntalk to it: groundup {talk} {out}")
+
+
+# --- comparing ------------------------------------------------------------------------------------
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more run folders.")],
+    out: Annotated[Path, typer.Option("--out", help="The page to write.")] = Path("compare.html"),
+    as_json: Json = False,
+) -> None:
+    """Set two or more runs side by side: recipes, curves and scores."""
+    from groundup.report.compare import compare_runs
+    from groundup.report.compare_page import comparison_lines, write_comparison
+
+    comparison = compare_runs(runs)
+    write_comparison(comparison, out)
+    if as_json:
+        print(json.dumps(to_dict(comparison), ensure_ascii=False))
+        return
+    for line in comparison_lines(comparison):
+        console.print(line)
+    console.print(f"\npage: {out}")
 
 
 # --- recipes --------------------------------------------------------------------------------------
@@ -349,6 +395,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; what a user did wrong ends in one line and exit code 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    keep_freed_memory()
     try:
         app(args=[a for a in arguments if a != "--debug"], standalone_mode=True)
     except GroundupError as error:

@@ -38,6 +38,7 @@ from groundup.runtime import (
 from groundup.stages import STAGES, TRAINED, Stage
 from groundup.tokenizer import Tokenizer
 from groundup.train.context import StageContext
+from groundup.train.sinks import SinkName
 
 FORMAT = 1
 
@@ -62,12 +63,18 @@ class Plan:
 
 @dataclass
 class Build:
-    """A recipe, a run folder, and the stages between them."""
+    """A recipe, a run folder, and the stages between them.
+
+    track: where training's figures go beside metrics.jsonl.
+    profile: trace a few steps of each training stage.
+    """
 
     recipe: Recipe
     out: Path
     listener: BuildListener
     device: torch.device = field(default_factory=select_device)
+    track: tuple[SinkName, ...] = ()
+    profile: bool = False
     _settings: dict[str, Any] = field(default_factory=dict, repr=False)
 
     # --- what stands ------------------------------------------------------------------------------
@@ -233,6 +240,8 @@ class Build:
             device=self.device,
             listener=self.listener,
             identity={"fingerprint": self.fingerprint(_STAGES[stage])},
+            track=self.track,
+            profile=self.profile,
         )
 
     def newest_model(self, before: str | None = None) -> Path:

@@ -27,6 +27,7 @@ from groundup.evaluate.stage import EvaluateConfig
 from groundup.export.huggingface import architecture_of
 from groundup.model import ModelConfig
 from groundup.optim import OPTIMIZER_NAMES
+from groundup.plan.sizes import parse_size, sized
 from groundup.runtime import RecipeError, config, to_dict
 from groundup.tokenizer import TokenizerConfig
 from groundup.train.finetune import FinetuneConfig
@@ -39,6 +40,8 @@ class Recipe:
 
     name, description: what it is called and what it is for.
     seed: of initialisation, data order, the demo world and every draw.
+    size: a number of parameters, as 14M: what the model and its pretraining do not say follows
+        from it (plan/sizes.py), and is written out in the run's recipe.
     demo: how much is made of the embedded world, where `data.sources` names it.
     sft, align: null leaves the stage out.
     """
@@ -46,6 +49,7 @@ class Recipe:
     name: str
     description: str = ""
     seed: int = 1
+    size: str | None = None
     data: DataConfig = DataConfig()
     demo: DemoConfig = DemoConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
@@ -128,9 +132,46 @@ def build_recipe(values: Mapping[str, Any]) -> Recipe:
     if isinstance(align, Mapping) and align.get("method") in (None, "none") and "method" in align:
         values = {**values, "align": None}
     try:
-        return _adapter().validate_python(_fill_optimizers(values))
+        return _adapter().validate_python(_fill_optimizers(_fill_size(values)))
+    except _SizeError as error:
+        raise RecipeError(str(error)) from error
     except ValidationError as error:
         raise RecipeError(_describe(error)) from error
+
+
+class _SizeError(ValueError):
+    """The dial is at a place where it cannot be."""
+
+
+def _fill_size(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe with a `size` leaves open in its model and its pretraining."""
+    filled = dict(values)
+    if filled.get("size") is None:
+        return filled
+    model, pretrain, tokenizer = (
+        dict(filled[key]) if isinstance(filled.get(key), Mapping) else {}
+        for key in ("model", "pretrain", "tokenizer")
+    )
+    try:
+        found = sized(
+            parse_size(filled["size"]),
+            int(tokenizer.get("vocab_size", TokenizerConfig().vocab_size)),
+            int(model.get("max_seq_len", ModelConfig().max_seq_len)),
+            pretrain.get("tokens"),
+        )
+    except (TypeError, ValueError) as error:
+        raise _SizeError(str(error)) from error
+    names = ["d_model", "n_layers", "tied_embeddings"]
+    if not {"d_model", "n_heads"} & model.keys():  # heads have to fit a width
+        names += ["n_heads", "n_kv_heads"]
+    shape = {name: getattr(found, name) for name in names}
+    given = pretrain.get("optimizer")
+    optimizer = {"lr": found.lr, **(given if isinstance(given, Mapping) else {})}
+    costs = {"tokens": found.tokens, "batch_tokens": found.batch_tokens}
+    filled["size"] = str(filled["size"])
+    filled["model"] = {**shape, **model}
+    filled["pretrain"] = {**costs, **pretrain, "optimizer": optimizer}
+    return filled
 
 
 def _fill_optimizers(values: Mapping[str, Any]) -> dict[str, Any]:

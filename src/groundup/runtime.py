@@ -6,14 +6,18 @@ imports from them.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
+import importlib.util
 import json
 import os
 import platform
 import shutil
 import sys
+import sysconfig
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -29,7 +33,8 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from groundup import __version__
 
 T = TypeVar("T")
-Precision = Literal["float32", "bfloat16"]
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
+Precision = Literal["float32", "bfloat16", "float8"]
 
 
 # --- errors ---------------------------------------------------------------------------------------
@@ -181,8 +186,75 @@ def select_device(name: str = "auto") -> torch.device:
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """Context in which matrix products run in `precision`; weights stay in float32."""
     return torch.autocast(
-        device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=True
+        device.type, dtype=torch.bfloat16, enabled=precision != "float32", cache_enabled=True
     )
+
+
+def deterministic(device: torch.device, wanted: bool) -> None:
+    """Make every operation give the same bits each time, from now on and where the device can.
+
+    A CPU does so anyway. On CUDA some kernels become slower, and one that has no such form raises.
+    """
+    if wanted and device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the large blocks it frees, where it is glibc.
+
+    A tensor of some megabytes is otherwise handed back to the system when it is freed and comes
+    back as pages that must be zeroed again, in every operation of every step.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        library = ctypes.CDLL(None)
+        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, (1 << 31) - 1)):
+            library.mallopt(option, value)
+    except (OSError, AttributeError):  # another C library
+        pass
+
+
+def compiler_missing(device: torch.device) -> str | None:
+    """What torch.compile lacks here, or None if it has all it needs."""
+    if device.type == "cuda":
+        return None if importlib.util.find_spec("triton") else "there is no triton"
+    if device.type != "cpu" or sys.platform != "linux":
+        return f"compiling for {device.type} on {sys.platform} is not tried"
+    compilers = [os.environ.get("CXX", ""), "g++", "clang++"]
+    if not any(shutil.which(name) for name in compilers if name):
+        return "there is no C++ compiler"
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        return "there are no headers of Python"
+    return None
+
+
+def matmul_flops(device: torch.device, precision: Precision, size: int = 0) -> float:
+    """Floating-point operations a second of a large matrix product, measured here and now.
+
+    The best of several, which takes a fraction of a second.
+    """
+    size = size or (8192 if device.type == "cuda" else 1024)
+    dtype = torch.float32 if precision == "float32" else torch.bfloat16
+    a, b = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(6):
+        synchronize(device)
+        started = time.perf_counter()
+        a @ b
+        synchronize(device)
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the device to have done all it was asked."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def peak_memory_bytes() -> int:
@@ -193,6 +265,17 @@ def peak_memory_bytes() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def memory_in_use_bytes(device: torch.device) -> int:
+    """The most that was allocated on a GPU, else this process's resident size now; 0 if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError):
+        return peak_memory_bytes()
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def machine_description() -> dict[str, Any]:

@@ -18,12 +18,22 @@ from groundup.runtime import format_count
 
 Style = Literal["live", "plain", "json", "quiet"]
 PLAIN_EVERY_S = 5.0
-SHOWN = {
-    "loss": "loss {:.3f}",
-    "heldout_bits_per_byte": "held-out {:.3f} bits/byte",
-    "heldout_loss": "held-out loss {:.3f}",
-    "heldout_preference_accuracy": "held-out accuracy {:.0%}",
+# How the figures of training are written: how it learns, then how it runs.
+LEARNING = {
+    "loss": "loss {:.3f}".format,
+    "heldout_bits_per_byte": "held-out {:.3f} bits/byte".format,
+    "heldout_loss": "held-out loss {:.3f}".format,
+    "heldout_preference_accuracy": "held-out accuracy {:.0%}".format,
 }
+RUNNING = {
+    "lr": "lr {:.2g}".format,
+    "tokens_per_s": lambda rate: f"{format_count(rate)} tokens/s",
+    "of_peak": lambda share: f"{_percent(share)} of peak",
+    "memory_bytes": lambda n_bytes: _memory(n_bytes),
+    "skipped": lambda n: f"{n:.0f} skipped" if n else "",
+    "spikes": lambda n: f"{n:.0f} {'spike' if n == 1 else 'spikes'}" if n else "",
+}
+NOT_IN_LINES = ("lr",)  # too much for a line in a log
 MARKS = {"done": "✓", "finished": "✓", "off": "–", "run": "▸", "resume": "▸"}
 
 
@@ -110,17 +120,24 @@ class Display:
     def _json(self, **event: Any) -> None:
         print(json.dumps(event, ensure_ascii=False), flush=True)
 
-    def _line(self) -> str:
+    def _learning(self) -> list[str]:
+        """What is done, how well it went, how long it will still take."""
         assert self.current is not None
         label, done, total, figures = self.current
         parts = [f"{label} {done:,}" + (f" of {total:,}" if total else "")]
-        parts += [form.format(figures[key]) for key, form in SHOWN.items() if key in figures]
-        if "tokens_per_s" in figures:
-            parts.append(f"{format_count(figures['tokens_per_s'])} tokens/s")
+        parts += [form(figures[key]) for key, form in LEARNING.items() if key in figures]
         left = self._meter.seconds_left(done, total)
-        if left is not None:
-            parts.append(f"{_clock(left)} left")
-        return "  ".join(parts)
+        return [*parts, f"{_clock(left)} left"] if left else parts
+
+    def _running(self, left_out: tuple[str, ...] = ()) -> list[str]:
+        """How fast it goes, what it takes, what went wrong."""
+        assert self.current is not None
+        figures = self.current[3]
+        shown = [key for key in RUNNING if key in figures and key not in left_out]
+        return list(filter(None, [RUNNING[key](figures[key]) for key in shown]))
+
+    def _line(self) -> str:
+        return "  ".join([*self._learning(), *self._running(NOT_IN_LINES)])
 
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 1))
@@ -135,7 +152,11 @@ class Display:
             return Group(table)
         _, done, total, _ = self.current
         bar = ProgressBar(total=total or None, completed=done, width=40, pulse=not total)
-        return Group(table, bar, Text(self._line()))
+        now = Table.grid()
+        now.add_row(bar)
+        for line in filter(None, [self._learning(), self._running()]):
+            now.add_row(Text("  ".join(line)))
+        return Group(table, now)
 
 
 class _Meter:
@@ -157,6 +178,22 @@ class _Meter:
         if not total or n1 <= n0:
             return None
         return (total - done) * (t1 - t0) / (n1 - n0)
+
+
+def _percent(share: float) -> str:
+    """
+    >>> _percent(0.412), _percent(0.0042)
+    ('41%', '0.4%')
+    """
+    return f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
+
+
+def _memory(n_bytes: float) -> str:
+    """
+    >>> _memory(635_609_088), _memory(62_140_000_000)
+    ('636 MB', '62.1 GB')
+    """
+    return f"{n_bytes / 1e9:.3g} GB" if n_bytes >= 999.5e6 else f"{n_bytes / 1e6:.0f} MB"
 
 
 def _clock(seconds: float) -> str:

@@ -27,7 +27,7 @@ from groundup.runtime import DataError
 from groundup.tokenizer import Tokenizer
 from groundup.tokenizer.chat import Message
 from groundup.train.context import StageContext
-from groundup.train.loop import LoopConfig
+from groundup.train.job import LoopConfig
 
 from ..tiny_build import Recorder, short_pairs, write_rows
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groundup.data.loader import RowBatches, RowSource, TokenBatch
+from groundup.data.loader import RowBatches, RowSource, TokenBatch, document_offsets
 from groundup.data.pack import Packing, plan_rows
 from groundup.runtime import DataError
 
@@ -51,6 +52,9 @@ def test_a_row_by_hand(tmp_path: Path) -> None:
     assert batch.positions.tolist() == [[0, 1, 2, 3, 0, 1, 0, 1], [0] * 8]
     assert batch.document_ids is not None
     assert batch.document_ids.tolist() == [[0, 0, 0, 0, 1, 1, 2, 2], [0, *[-1] * 7]]
+    assert batch.document_offsets is not None
+    assert batch.document_offsets.tolist() == [0, 4, 6, 8, 9, 16, 16, 16, 16]
+    assert batch.document_offsets.dtype == torch.int32
     assert batch.loss_mask.tolist() == [[True] * 8, [True, *[False] * 7]]
     assert (batch.n_trained, batch.n_tokens) == (9, 9)
     kinds = [batch.input_ids.dtype, batch.labels.dtype, batch.positions.dtype]
@@ -71,7 +75,8 @@ def test_a_chat_trains_only_on_masked_labels(tmp_path: Path) -> None:
 
 def test_unpadded_rows_of_one_span_need_no_document_ids(tmp_path: Path) -> None:
     source = row_source(tmp_path, ["abcdefg", "hijklmn"], seq_len=8)
-    assert only(RowBatches([source], seed=0, batch_rows=2)).document_ids is None
+    plain = only(RowBatches([source], seed=0, batch_rows=2))
+    assert plain.document_ids is plain.document_offsets is None
     padded = row_source(tmp_path / "padded", ["abcdefg", "hi"], seq_len=8)
     assert only(RowBatches([padded], seed=0, batch_rows=2)).document_ids is not None
 
@@ -207,6 +212,8 @@ def test_a_batch_moves_to_a_device(tmp_path: Path) -> None:
     assert moved.document_ids is not None
     devices = {moved.input_ids.device, moved.labels.device, moved.positions.device}
     assert {*devices, moved.loss_mask.device, moved.document_ids.device} == {torch.device("meta")}
+    assert moved.document_offsets is not None
+    assert moved.document_offsets.device == torch.device("meta")
     assert moved.n_tokens == batch.n_tokens
 
 
@@ -223,3 +230,31 @@ def test_what_cannot_be_loaded_is_told(tmp_path: Path) -> None:
         RowBatches([RowSource(source.shards, other.plan)], seed=0, batch_rows=1)
     with pytest.raises(ValueError, match=r"rank=2 must lie in 0\.\.1"):
         list(RowBatches([source], seed=0, batch_rows=1).micro_batches(0, 1, rank=2, world=2))
+
+
+# --- where documents begin ------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=6), min_size=1, max_size=5))
+def test_offsets_cut_the_rows_where_the_ids_change(rows: list[list[int]]) -> None:
+    """Each row's documents by their lengths; what is missing to the longest row is padding."""
+    width = max(map(sum, rows))
+    ids = np.full((len(rows), width), -1)
+    lengths: list[int] = []
+    for row, documents in zip(ids, rows, strict=True):
+        row[: sum(documents)] = np.repeat(np.arange(len(documents)), documents)
+        lengths += documents + [width - sum(documents)] * (sum(documents) < width)
+    offsets = document_offsets(ids)
+    n_documents = len(offsets) - 1
+    assert np.diff(offsets)[: len(lengths)].tolist() == lengths
+    assert not np.diff(offsets)[len(lengths) :].any()
+    assert n_documents & (n_documents - 1) == 0
+    assert len(lengths) <= n_documents < 2 * len(lengths)
+
+
+def test_batches_of_similar_rows_share_one_shape(tmp_path: Path) -> None:
+    """What a compiled block needs: many batches, and hardly more than one shape of offsets."""
+    batches = RowBatches([row_source(tmp_path, words(300), 64)], seed=0, batch_rows=8)
+    offsets = [only(batches, step).document_offsets for step in range(50)]
+    assert len({found.shape for found in offsets}) <= 2 < len({len(o.unique()) for o in offsets})

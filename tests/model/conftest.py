@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -12,6 +14,12 @@ from .shapes import SHAPES, SIZE
 @pytest.fixture(params=SHAPES)
 def config(request: pytest.FixtureRequest) -> ModelConfig:
     return SHAPES[request.param]
+
+
+@pytest.fixture
+def unpadded(config: ModelConfig) -> ModelConfig:
+    """The same model with a row of the embedding for each token and no more."""
+    return replace(config, vocab_multiple=1)
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from groundup.model import (
 from groundup.model.layers import RMSNorm
 
 
-def test_the_closed_form_counts_every_parameter(config: ModelConfig) -> None:
-    model = Decoder(config)
+def test_the_closed_form_counts_every_parameter(config: ModelConfig, unpadded: ModelConfig) -> None:
+    model = Decoder(unpadded)
     counted = count_parameters(config)
     assert counted.total == sum(parameter.numel() for parameter in model.parameters())
 
@@ -78,23 +78,25 @@ def _counted_flops(model: Decoder, seq_len: int, *, backward: bool = False) -> t
 
 
 @pytest.mark.parametrize("seq_len", [1, 16, 48])
-def test_the_closed_form_counts_every_product(config: ModelConfig, seq_len: int) -> None:
+def test_the_closed_form_counts_every_product(
+    config: ModelConfig, unpadded: ModelConfig, seq_len: int
+) -> None:
     """The plain kernel computes all T keys for every query; a causal one needs (T + 1)/2 of them.
 
     So torch's count of attention is scaled by (T + 1)/2T before the two are compared, and what
     remains must be equal to the last operation.
     """
-    weights, attention = _counted_flops(Decoder(config), seq_len)
+    weights, attention = _counted_flops(Decoder(unpadded), seq_len)
     causal = attention * (seq_len + 1) / (2 * seq_len)
     assert seq_len * forward_flops_per_token(config, seq_len) == weights + causal
 
 
-def test_training_is_three_forward_passes(config: ModelConfig) -> None:
+def test_training_is_three_forward_passes(config: ModelConfig, unpadded: ModelConfig) -> None:
     """Each product of the forward pass has two in the backward pass, one for each operand.
 
     The norms are torch's own here: ours sums over rows by a product in its backward pass.
     """
-    model, seq_len = Decoder(config), 16
+    model, seq_len = Decoder(unpadded), 16
     for name, module in list(model.named_modules()):
         if isinstance(module, RMSNorm):
             model.set_submodule(name, nn.RMSNorm(len(module.weight), module.eps))

@@ -39,12 +39,13 @@ def test_position_zero_stays_and_lengths_stay() -> None:
 def test_angles() -> None:
     """Position 3, pair 1 of 2 at theta 100: 3 · 100^(-2/4) = 0.3 radians."""
     table = rope_table(4, 4, 100.0)
-    assert table.shape == (2, 4, 2)
-    angles = torch.tensor([3.0, 0.3])
-    torch.testing.assert_close(table[:, 3], torch.stack([angles.cos(), angles.sin()]))
+    assert table.shape == (2, 4, 4)
+    cos, sin = torch.tensor([3.0, 0.3]).cos(), torch.tensor([3.0, 0.3]).sin()
+    expected = torch.stack([torch.cat([cos, cos]), torch.cat([-sin, sin])])
+    torch.testing.assert_close(table[:, 3], expected)
 
 
 def test_pairs_are_half_a_head_apart() -> None:
     x = torch.tensor([1.0, 0.0, 0.0, 0.0])
-    turned = apply_rope(x[None, None, None], torch.zeros(2), torch.ones(2)).flatten()
-    assert turned.tolist() == [0.0, 0.0, 1.0, 0.0]
+    turned = apply_rope(x[None, None, None], torch.zeros(4), torch.tensor([-1.0, -1, 1, 1]))
+    assert turned.flatten().tolist() == [0.0, 0.0, 1.0, 0.0]

@@ -51,7 +51,7 @@ def test_positions_count_from_zero_by_default(model: Decoder, input_ids: Tensor)
 def test_select_is_indexing(model: Decoder, input_ids: Tensor) -> None:
     select = torch.rand(input_ids.shape) < 0.3
     select[0, -1] = True
-    chosen = model(input_ids, select=select)
+    chosen = model(input_ids, select=select.flatten().nonzero().squeeze(1))
     assert chosen.shape == (int(select.sum()), model.config.vocab_size)
     torch.testing.assert_close(chosen, model(input_ids)[select])
 
@@ -152,3 +152,34 @@ def test_gradients_of_a_block_are_those_of_the_numbers() -> None:
         return torch.func.functional_call(block, named, (x,), inputs)
 
     assert torch.autograd.gradcheck(forward, (x, *weights))
+
+
+# --- padding of the vocabulary --------------------------------------------------------------------
+
+
+def test_padded_rows_change_nothing(config: ModelConfig, unpadded: ModelConfig) -> None:
+    padded, plain = build_decoder(config, 7), build_decoder(unpadded, 7)
+    ids = torch.randint(config.vocab_size, (2, 24))
+    assert len(padded.embedding.weight) == 128
+    assert torch.equal(padded.embedding.weight[:97], plain.embedding.weight)
+    logits = padded(ids)
+    assert logits.shape[-1] == config.vocab_size
+    torch.testing.assert_close(logits, plain(ids))
+
+
+# --- dropout --------------------------------------------------------------------------------------
+
+
+def test_dropout_acts_in_training_alone_and_keeps_the_mean(config: ModelConfig) -> None:
+    model = build_decoder(dataclasses.replace(config, dropout=0.2), 7)
+    ids = torch.randint(config.vocab_size, (2, 24))
+    plain = build_decoder(config, 7)(ids)
+    assert torch.equal(model.eval()(ids), plain)
+    model.train()
+    torch.manual_seed(1)
+    first = model(ids)
+    torch.manual_seed(1)
+    assert torch.equal(model(ids), first)
+    assert not torch.equal(model(ids), first)
+    embedded = torch.stack([model.dropout(model.embedding(ids)) for _ in range(400)])
+    torch.testing.assert_close(embedded.mean(0), model.embedding(ids), rtol=0.3, atol=0.01)

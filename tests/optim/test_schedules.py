@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from groundup.optim import ScheduleConfig, lr_factor
 
-SHAPES = st.sampled_from(["cosine", "wsd"])
+Shape = Literal["cosine", "wsd", "linear", "constant", "inverse_sqrt"]
+SHAPES = st.sampled_from(["cosine", "wsd", "linear", "constant", "inverse_sqrt"])
 
 
 def _factors(config: ScheduleConfig, n_steps: int) -> list[float]:
@@ -27,6 +28,35 @@ def test_wsd_by_hand() -> None:
     assert _factors(config, 10) == pytest.approx([0.5] + [1.0] * 6 + [0.75, 0.5, 0.25])
 
 
+def test_linear_by_hand() -> None:
+    config = ScheduleConfig(shape="linear", warmup_steps=1)
+    assert _factors(config, 10) == pytest.approx([0.5, *(left / 9 for left in range(9, 0, -1))])
+
+
+def test_constant_by_hand() -> None:
+    config = ScheduleConfig(shape="constant", warmup_steps=3, floor=0.2)
+    assert _factors(config, 40) == pytest.approx([0.25, 0.5, 0.75] + [1.0] * 37)
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 1, 39])
+def test_inverse_sqrt_is_that_of_vaswani(warmup_steps: int) -> None:
+    """min(step / warmup, sqrt(warmup / step)), where the paper counts steps from 1."""
+    config = ScheduleConfig(shape="inverse_sqrt", warmup_steps=warmup_steps)
+    warmup = warmup_steps + 1
+    expected = [min(step / warmup, (warmup / step) ** 0.5) for step in range(1, 401)]
+    assert _factors(config, 400) == pytest.approx(expected)
+
+
+def test_inverse_sqrt_does_not_know_the_runs_length() -> None:
+    config = ScheduleConfig(shape="inverse_sqrt", warmup_steps=10)
+    assert _factors(config, 1000)[:200] == _factors(config, 200)
+
+
+def test_inverse_sqrt_falls_towards_the_floor() -> None:
+    config = ScheduleConfig(shape="inverse_sqrt", warmup_steps=0, floor=0.2)
+    assert _factors(config, 4) == pytest.approx([1.0, 0.2 + 0.8 / 2**0.5, 0.2 + 0.8 / 3**0.5, 0.6])
+
+
 def test_warmup_rises_by_equal_steps_to_the_peak() -> None:
     config = ScheduleConfig(shape="wsd", warmup_steps=4, decay_fraction=0.2)
     assert _factors(config, 100)[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
@@ -42,7 +72,8 @@ def test_warmup_takes_at_most_a_tenth_of_the_run() -> None:
 
 def test_floor_is_where_the_fall_leads() -> None:
     """A run of n steps stops one step short of the floor: the floor is step n's."""
-    for shape in ("cosine", "wsd"):
+    shapes: tuple[Shape, ...] = ("cosine", "wsd", "linear")
+    for shape in shapes:
         config = ScheduleConfig(shape=shape, warmup_steps=0, decay_fraction=0.5, floor=0.1)
         assert lr_factor(config, 1000, 1000) == pytest.approx(0.1)
         assert lr_factor(config, 999, 1000) == pytest.approx(0.1, abs=2e-3)
@@ -63,7 +94,7 @@ def test_no_decay_stays_at_the_peak() -> None:
     n_steps=st.integers(1, 300),
 )
 def test_factors_stay_between_zero_and_one(
-    shape: Literal["cosine", "wsd"],
+    shape: Shape,
     warmup_steps: int,
     decay_fraction: float,
     floor: float,
@@ -87,7 +118,7 @@ def test_factors_stay_between_zero_and_one(
         ({"warmup_steps": -1}, "warmup_steps=-1 must not be negative"),
         ({"decay_fraction": 1.5}, "decay_fraction=1.5 must lie between 0 and 1"),
         ({"floor": -0.1}, "floor=-0.1 must lie between 0 and 1"),
-        ({"shape": "linear"}, "Input should be 'cosine' or 'wsd'"),
+        ({"shape": "step"}, "Input should be 'cosine', 'wsd', 'linear', 'constant' or"),
     ],
 )
 def test_wrong_values_are_refused(values: dict[str, Any], message: str) -> None:

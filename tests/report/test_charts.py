@@ -10,17 +10,20 @@ import pytest
 from groundup.report.charts import (
     CURVE_POINTS,
     Bar,
+    Part,
     Series,
     bar_chart,
     downsample,
-    format_duration,
-    format_number,
     interval_strip,
     line_chart,
+    log_ticks,
     nice_ticks,
     percent_axis,
     smooth,
+    stacked_bar,
+    vertical,
 )
+from groundup.report.format import format_duration, format_number, format_share
 
 
 def by_class(svg: str, name: str) -> list[ET.Element]:
@@ -135,9 +138,50 @@ def test_ticks_span_the_values_and_are_few(lo: float, hi: float) -> None:
     assert steps == pytest.approx([steps[0]] * len(steps))
 
 
+@pytest.mark.parametrize(("lo", "hi"), [(0.0017, 0.07), (3e-9, 40), (2.0, 2.0), (1.0, 1.0), (7, 8)])
+def test_logarithmic_ticks_span_the_values_and_are_round(lo: float, hi: float) -> None:
+    ticks = log_ticks(lo, hi)
+    assert ticks[0] <= lo < ticks[-1]
+    assert ticks[-1] >= hi
+    assert ticks == sorted(set(ticks))
+    assert {f"{tick:e}"[0] for tick in ticks} <= {"1", "2", "5"}
+
+
+def test_equal_factors_are_equal_distances_on_a_logarithmic_axis() -> None:
+    y_of, axis = vertical([0.01, 100.0], 200, "log")
+    assert [y_of(y) for y in (0.01, 1.0, 100.0)] == pytest.approx([200, 100, 0])
+    labels = [e.text for e in ET.fromstring(f"<g>{axis}</g>").iter("text")]
+    assert labels == ["0.01", "0.1", "1", "10", "100"]
+
+
+def test_shares_and_bytes_stand_on_an_axis_from_zero() -> None:
+    for kind, values, labels in (
+        ("share", [0.25, 0.35], ["0%", "20%", "40%"]),
+        ("bytes", [6e8, 9e8], ["0 B", "500 MB", "1 GB"]),
+        ("count", [1800.0, 1900.0], ["0", "1k", "2k"]),
+        ("linear", [1800.0, 1900.0], ["1.8k", "1.85k", "1.9k"]),
+    ):
+        y_of, axis = vertical(values, 60, kind)
+        assert [e.text for e in ET.fromstring(f"<g>{axis}</g>").iter("text")] == labels
+        if kind != "linear":
+            assert y_of(0.0) == 60
+
+
+def test_parts_of_a_bar_stand_end_to_end() -> None:
+    parts = [Part("weights <4>", 40.0, "weights"), Part("loss", 10.0, "loss")]
+    svg = stacked_bar(parts, most=100.0, mark=60.0, title="memory", description="d")
+    rects = [(e.get("x"), e.get("width"), e.get("class")) for e in by_class(svg, "part")]
+    assert rects == [("0%", "40%", "part weights"), ("40%", "10%", "part loss")]
+    (mark,) = by_class(svg, "measured")
+    assert (mark.get("x1"), mark.get("x2")) == ("60%", "60%")
+    assert by_class(svg, "weights")[0].findtext("title") == "weights <4>"
+    assert not by_class(stacked_bar(parts, most=50.0, title="t", description="d"), "measured")
+
+
 def test_numbers_are_written_short() -> None:
     assert format_number(-0.5) == "-0.5"
     assert format_number(0.000123) == "1.23e-4"
     assert format_number(21034.2) == "21k"
     assert format_duration(59.7) == "1 min"
     assert format_duration(3599.9) == "1 h"
+    assert format_share(1.0) == "100%"

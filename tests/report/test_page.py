@@ -156,7 +156,17 @@ def test_the_sections_stand_in_order(run: Path) -> None:
     html = page(run, full_report())
     places = [
         html.index(f'id="{name}"')
-        for name in ("bits", "checks", "preferences", "curves", "samples", "data", "time")
+        for name in (
+            "bits",
+            "checks",
+            "preferences",
+            "curves",
+            "samples",
+            "data",
+            "time",
+            "memory",
+            "machine",
+        )
     ]
     assert places == sorted(places)
     assert html.index("<details>") > places[-1]
@@ -299,6 +309,7 @@ def test_an_almost_empty_report_is_still_a_page(tmp_path: Path) -> None:
     assert "This run had no preference stage." in text
     assert "No training curves were kept in this run." in text
     assert "No times were recorded." in text
+    assert "No memory was recorded." in text
     assert "None" not in text
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from groundup.data.loader import TokenBatch
-from groundup.export import save_model_folder
+from groundup.export.huggingface import save_weights_folder
 from groundup.model import Decoder, ModelConfig, build_decoder
 from groundup.optim import AdamWConfig, MuonConfig, Optimizer, ScheduleConfig
 from groundup.tokenizer import Tokenizer
-from groundup.train.loop import Job, LoopConfig
+from groundup.train.job import Job, LoopConfig
 from groundup.train.objectives import next_token_loss
 
 from ..tiny_build import Recorder
@@ -42,6 +42,7 @@ def token_batch(ids: torch.Tensor, loss_mask: torch.Tensor) -> TokenBatch:
         loss_mask=loss_mask,
         positions=torch.arange(seq_len).expand(n_rows, seq_len),
         document_ids=None,
+        trained=loss_mask.flatten().nonzero().squeeze(1),
         n_trained=int(loss_mask.sum()),
         n_tokens=ids[:, :-1].numel(),
     )
@@ -85,7 +86,9 @@ def small_job(folder: Path, *, muon: bool = False, **changes: Any) -> Job:
         "folder": folder,
         "config": LoopConfig(**{"log_every": 1, "checkpoint_every": 2, **loop}),
         "listener": Recorder(),
-        "save_model": lambda model, path: save_model_folder(model, tokenizer, path, chat=False),
+        "save_weights": lambda weights, path: save_weights_folder(
+            model.config, weights, tokenizer, path, chat=False
+        ),
         "identity": {"fingerprint": "this"},
     }
     return Job(**{**values, **changes})

@@ -4,17 +4,19 @@ import errno
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from groundup.export import save_model_folder
+from groundup.export.huggingface import load_weights, save_weights_folder
 from groundup.runtime import CheckpointError, StorageError
 from groundup.train import checkpoint as checkpoint_module
-from groundup.train.checkpoint import CheckpointStore, read_checkpoint
+from groundup.train.checkpoint import CheckpointStore, Snapshot, copy_tensors, read_checkpoint
 
 from ..tiny_build import tree
 from .small_job import small_model, small_tokenizer
@@ -22,23 +24,34 @@ from .small_job import small_model, small_tokenizer
 IDENTITY = {"fingerprint": "this", "batches": "these"}
 
 
+def snapshot(step: int, best_step: int | None = None, **state: Any) -> Snapshot:
+    return Snapshot(
+        step,
+        weights=copy_tensors(dict(small_model(step).named_parameters())),
+        trainer={"optimizer": {"norm.weight/momentum": torch.full((4,), float(step))}},
+        state={"tokens": step * 10, "identity": IDENTITY, **state},
+        best_step=best_step,
+    )
+
+
 class Store(CheckpointStore):
     """A store that keeps its warnings and saves with one argument."""
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.warnings: list[str] = []
-        super().__init__(folder, keep=keep, warn=self.warnings.append)
-
-    def put(self, step: int, best_step: int | None = None, **state: Any) -> Path:
-        return self.save(
-            step,
-            save_model=lambda folder: save_model_folder(
-                small_model(step), small_tokenizer(), folder, chat=False
+        super().__init__(
+            folder,
+            save_weights=lambda weights, path: save_weights_folder(
+                small_model().config, weights, small_tokenizer(), path, chat=False
             ),
-            optimizer_state={"norm.weight/momentum": torch.full((4,), float(step))},
-            state={"tokens": step * 10, "identity": IDENTITY, **state},
-            best_step=best_step,
+            keep=keep,
+            warn=self.warnings.append,
         )
+
+    def put(self, step: int, best_step: int | None = None, **state: Any) -> None:
+        """Save and wait until it is written."""
+        self.save(snapshot(step, best_step, **state))
+        self.wait()
 
     def steps(self) -> list[int]:
         return [int(path.name.removeprefix("step-")) for path in self.paths()]
@@ -58,7 +71,9 @@ def test_what_was_saved_comes_back(store: Store) -> None:
     assert checkpoint is not None
     assert checkpoint.step == 2
     assert checkpoint.state["tokens"] == 20
-    assert torch.equal(checkpoint.optimizer_state()["norm.weight/momentum"], torch.full((4,), 2.0))
+    assert torch.equal(
+        checkpoint.trainer_tensors("optimizer")["norm.weight/momentum"], torch.full((4,), 2.0)
+    )
     assert (checkpoint.model_folder / "model.safetensors").is_file()
     assert store.warnings == []
 
@@ -254,3 +269,52 @@ def test_nothing_is_pickled(store: Store) -> None:
     endings = {Path(name).suffix for name in tree(store.folder)}
     assert endings <= {".json", ".safetensors", ".jinja"}
     assert not hasattr(checkpoint_module, "pickle")
+
+
+# --- in the background ----------------------------------------------------------------------------
+
+
+def test_training_goes_on_while_it_is_written_and_does_not_change_it(store: Store) -> None:
+    model, gate = small_model(3), threading.Event()
+    write = store.save_weights
+
+    def slow(weights: Any, folder: Path) -> None:
+        assert gate.wait(10)
+        write(weights, folder)
+
+    store.save_weights = slow
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    taken = replace(snapshot(3), weights=copy_tensors(dict(model.named_parameters())))
+    store.save(taken)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert store.steps() == [1, 2]  # it is still being written
+    gate.set()
+    store.wait()
+    checkpoint = store.latest(IDENTITY)
+    assert checkpoint is not None
+    loaded = small_model(9)
+    load_weights(loaded, checkpoint.model_folder)
+    assert all(torch.equal(value, before[name]) for name, value in loaded.named_parameters())
+
+
+def test_a_write_that_failed_is_told_by_the_next_look(store: Store) -> None:
+    def refuse(weights: Any, folder: Path) -> None:
+        raise StorageError("no space left")
+
+    store.save_weights = refuse
+    store.save(snapshot(3))
+    assert store._writer is not None
+    store._writer.join()
+    with pytest.raises(StorageError, match="no space left"):
+        store.raise_failure()
+    store.raise_failure()  # told once
+    assert store.steps() == [1, 2]
+
+
+def test_those_after_a_step_are_removed_when_a_run_goes_back(store: Store) -> None:
+    checkpoint = store.latest(IDENTITY, not_after=1)
+    assert checkpoint is not None
+    assert checkpoint.step == 1
+    assert store.steps() == [1]

@@ -22,7 +22,7 @@ from groundup.tokenizer import Tokenizer
 from groundup.tokenizer.chat import render_chat
 from groundup.train.context import StageContext
 from groundup.train.finetune import FinetuneConfig, finetune
-from groundup.train.loop import LoopConfig
+from groundup.train.job import LoopConfig
 from groundup.train.objectives import next_token_loss
 
 from ..tiny_build import Recorder, short_chats, write_rows

@@ -16,7 +16,7 @@ from groundup.recipe import Recipe
 from groundup.runtime import DataError
 from groundup.tokenizer import Tokenizer
 from groundup.train.context import StageContext, bits_per_byte, take_bytes
-from groundup.train.loop import LoopConfig
+from groundup.train.job import LoopConfig
 from groundup.train.metrics import MetricsFile
 from groundup.train.pretrain import PretrainConfig, pretrain
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,18 +20,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from groundup.data.loader import map_tensors
 from groundup.data.mixture import Permutation
 from groundup.data.prepared import read_preferences
 from groundup.data.records import Preference
-from groundup.export.huggingface import load_model, save_model_folder
-from groundup.model import Decoder
-from groundup.optim import AdamWConfig, Optimizer, OptimizerConfig, ScheduleConfig
+from groundup.export.huggingface import load_model
+from groundup.model import Decoder, Labels, training_flops_per_token
+from groundup.optim import AdamWConfig, AveragingConfig, OptimizerConfig, ScheduleConfig
 from groundup.runtime import DataError, autocast, config, derive_seed, stable_hash
 from groundup.tokenizer import Tokenizer
 from groundup.tokenizer.chat import Message, RenderedChat, render_chat
-from groundup.train.context import StageContext, finish
-from groundup.train.loop import Job, LoopConfig, train
+from groundup.train.context import StageContext
+from groundup.train.job import LoopConfig
 from groundup.train.objectives import Loss
+from groundup.train.speed import Speed
+from groundup.train.stage import Training, train_stage
 
 
 @config
@@ -44,6 +47,7 @@ class AlignConfig:
     beta: larger keeps the model nearer to where it started.
     nll_weight: adds this share of the chosen reply's mean negative log-likelihood, which keeps the
         chosen replies likely (Pang et al., 2024); 0 is plain DPO.
+    average: a moving average of the weights, which then is the result; null is none.
     """
 
     method: Literal["dpo"] = "dpo"
@@ -54,6 +58,7 @@ class AlignConfig:
     optimizer: OptimizerConfig = AdamWConfig(lr=1e-4, weight_decay=0.0)
     schedule: ScheduleConfig = ScheduleConfig(warmup_steps=10)
     loop: LoopConfig = LoopConfig(eval_every=50, checkpoint_every=50)
+    average: AveragingConfig | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_pairs", "beta"):
@@ -67,36 +72,34 @@ class AlignConfig:
 class PairBatch:
     """Pairs as rows: the first half chosen, the second half rejected, in the same order.
 
-    input_ids, labels, loss_mask: (2 * n_pairs, seq_len); reference: (2 * n_pairs,), the frozen
-    model's log-probability of each reply.
+    input_ids, labels, loss_mask: (2 * n_pairs, seq_len); trained: (n_trained,), the flat places
+    where loss_mask is true; reference: (2 * n_pairs,), the frozen model's log-probability of each
+    reply.
     """
 
     input_ids: Tensor
     labels: Tensor
     loss_mask: Tensor
+    trained: Tensor
     reference: Tensor
     n_pairs: int
     n_tokens: int
 
     def to(self, device: torch.device) -> PairBatch:
         """The same batch on another device."""
-        return replace(
-            self,
-            input_ids=self.input_ids.to(device),
-            labels=self.labels.to(device),
-            loss_mask=self.loss_mask.to(device),
-            reference=self.reference.to(device),
-        )
+        return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> PairBatch:
+        """The same batch in page-locked memory."""
+        return map_tensors(self, torch.Tensor.pin_memory)
 
 
 def reply_log_probabilities(model: Decoder, batch: PairBatch) -> Tensor:
     """log π(reply | prompt), summed over the reply's tokens: (2 * n_pairs,)."""
-    logits = model(batch.input_ids, select=batch.loss_mask)  # (n_trained, vocab_size)
-    labels = batch.labels[batch.loss_mask]
-    log_probabilities = -F.cross_entropy(logits.float(), labels, reduction="none")
-    row = batch.loss_mask.nonzero()[:, 0]
-    zeros = torch.zeros(len(batch.labels), device=logits.device)
-    return zeros.index_add(0, row, log_probabilities)
+    n_rows, seq_len = batch.labels.shape
+    labels = Labels(batch.labels.flatten().index_select(0, batch.trained), per_token=True)
+    losses = model(batch.input_ids, select=batch.trained, labels=labels)  # (n_trained,)
+    return -torch.zeros(n_rows, device=losses.device).index_add(0, batch.trained // seq_len, losses)
 
 
 def dpo_loss(policy: Tensor, reference: Tensor, beta: float) -> tuple[Tensor, Tensor]:
@@ -175,6 +178,7 @@ class PairBatches:
             input_ids=ids[:, :-1],
             labels=ids[:, 1:],
             loss_mask=mask[:, 1:],
+            trained=mask[:, 1:].flatten().nonzero().squeeze(1),
             reference=torch.from_numpy(self.reference[:, list(indices)]).reshape(-1),
             n_pairs=len(indices),
             n_tokens=sum(len(row.ids) - 1 for row in rows),
@@ -226,27 +230,24 @@ def align(settings: AlignConfig, start: Path, context: StageContext) -> dict[str
                 sums[key] += float(value)
         return {f"heldout_{key}": value / len(heldout_pairs) for key, value in sums.items()}
 
-    progress = train(
-        Job(
-            label="align",
-            model=model,
-            optimizer=Optimizer(model, settings.optimizer),
-            schedule=settings.schedule,
-            batches=batches,
-            loss_fn=loss_fn,
-            n_steps=max(1, round(settings.epochs * len(pairs) / settings.batch_pairs)),
-            folder=context.folder,
-            config=settings.loop,
-            listener=context.listener,
-            save_model=lambda model, folder: save_model_folder(
-                model, context.tokenizer, folder, chat=True
-            ),
-            evaluate=evaluate,
-            best_by="heldout_loss",
-            identity=context.identity,
-        )
+    rows = [row for pair in pairs for row in (pair.chosen, pair.rejected)]
+    longest = max(len(row.ids) for row in rows) - 1
+    training = Training(
+        label="align",
+        batches=batches,
+        loss_fn=loss_fn,
+        n_steps=max(1, round(settings.epochs * len(pairs) / settings.batch_pairs)),
+        rows=2 * settings.batch_pairs,
+        seq_len=longest,
+        chat=True,
+        n_trained_share=sum(sum(row.loss_mask) for row in rows) / (len(rows) * longest),
+        speed=Speed(
+            tokens_per_step=2 * settings.batch_pairs * longest,
+            flops_per_token=training_flops_per_token(model.config, longest),
+        ),
+        evaluate=evaluate,
     )
-    counts = finish(context, model, progress, chat=True)
+    _, counts = train_stage(model, training, settings, context)
     return counts | {"pairs": len(pairs), "pairs_too_long": n_too_long}
 
 

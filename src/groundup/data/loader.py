@@ -6,8 +6,9 @@ reads their spans from the memory-mapped shards and lays them into tensors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from groundup.data.pack import RowPlan
 from groundup.data.shards import TokenShards
 from groundup.runtime import DataError, stable_hash
 
+B = TypeVar("B")
 PAD_DOCUMENT = -1
 WIDTH_MULTIPLE = 8  # tensor cores want row lengths in multiples of 8
 
@@ -29,7 +31,8 @@ class TokenBatch:
     is true. `positions` restart at 0 with each span. A token may attend to those before it that
     carry the same number in `document_ids`; padding has the number -1, so a padded token attends
     to padding and no row of attention is ever empty. `document_ids` is None when every row is one
-    unpadded span, where plain causal attention gives the same.
+    unpadded span, where plain causal attention gives the same. `document_offsets` says where runs
+    of one number begin, as `document_offsets` of this module; None where `document_ids` is.
     """
 
     input_ids: torch.Tensor  # int64
@@ -37,25 +40,58 @@ class TokenBatch:
     loss_mask: torch.Tensor  # bool
     positions: torch.Tensor  # int64
     document_ids: torch.Tensor | None  # int32
+    trained: torch.Tensor | None  # int64 (n_trained,), places in the flattened rows; None: all
     n_trained: int  # labels that count in the loss
     n_tokens: int  # tokens that are not padding
+    document_offsets: torch.Tensor | None = None  # int32 (some power of two + 1,)
 
     def to(self, device: torch.device) -> TokenBatch:
         """The same batch on another device."""
-        ids = self.document_ids
-        return replace(
-            self,
-            input_ids=self.input_ids.to(device, non_blocking=True),
-            labels=self.labels.to(device, non_blocking=True),
-            loss_mask=self.loss_mask.to(device, non_blocking=True),
-            positions=self.positions.to(device, non_blocking=True),
-            document_ids=None if ids is None else ids.to(device, non_blocking=True),
-        )
+        return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> TokenBatch:
+        """The same batch in page-locked memory: copies from it to a GPU need not be waited for."""
+        return map_tensors(self, torch.Tensor.pin_memory)
 
     def without_labels(self, token_id: int) -> TokenBatch:
         """The same batch with the labels `token_id` not counted."""
         mask = self.loss_mask & (self.labels != token_id)
-        return replace(self, loss_mask=mask, n_trained=int(mask.sum()))
+        return replace(self, loss_mask=mask, trained=_places(mask), n_trained=int(mask.sum()))
+
+
+def map_tensors(batch: B, change: Callable[[torch.Tensor], torch.Tensor]) -> B:
+    """The same dataclass with each of its tensors changed."""
+    tensors = {
+        name: change(value)
+        for name, value in vars(batch).items()
+        if isinstance(value, torch.Tensor)
+    }
+    return replace(batch, **tensors)  # type: ignore[type-var]
+
+
+def document_offsets(document_ids: np.ndarray) -> np.ndarray:
+    """Where runs of equal ids begin and end in the flattened rows: (batch, seq_len) -> (n + 1,).
+
+    A run ends with its row, and padding is a run like others, so that every place lies in one. n is
+    the number of runs rounded up to a power of two, the runs too many being empty at the end: what
+    is compiled for the shapes of a batch then fits nearly all batches, and where an attention
+    kernel keeps room for each run, that room at most doubles.
+
+    >>> document_offsets(np.array([[0, 0, 1, 1], [0, -1, -1, -1], [0, 0, 0, 0]])).tolist()
+    [0, 2, 4, 5, 8, 12, 12, 12, 12]
+    """
+    begins = np.ones(document_ids.shape, dtype=np.bool_)
+    begins[:, 1:] = document_ids[:, 1:] != document_ids[:, :-1]
+    starts = np.flatnonzero(begins)
+    n_runs = 1 << (len(starts) - 1).bit_length()
+    offsets = np.full(n_runs + 1, document_ids.size, dtype=np.int32)
+    offsets[: len(starts)] = starts
+    return offsets
+
+
+def _places(mask: torch.Tensor) -> torch.Tensor | None:
+    """Where a mask is true, in the flattened rows; None where it is true everywhere."""
+    return None if bool(mask.all()) else mask.flatten().nonzero().squeeze(1)
 
 
 @dataclass(frozen=True)
@@ -232,12 +268,17 @@ class _BatchArrays:
     def finish(self) -> TokenBatch:
         n_rows = len(self.input_ids)
         plain_causal = self.n_spans == n_rows and self.n_tokens == self.input_ids.size
+        loss_mask = torch.from_numpy(self.loss_mask)
         return TokenBatch(
             input_ids=torch.from_numpy(self.input_ids),
             labels=torch.from_numpy(self.labels),
-            loss_mask=torch.from_numpy(self.loss_mask),
+            loss_mask=loss_mask,
             positions=torch.from_numpy(self.positions),
             document_ids=None if plain_causal else torch.from_numpy(self.document_ids),
+            document_offsets=None
+            if plain_causal
+            else torch.from_numpy(document_offsets(self.document_ids)),
+            trained=_places(loss_mask),
             n_trained=int(self.loss_mask.sum()),
             n_tokens=self.n_tokens,
         )

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from groundup.evaluate.statistics import Interval, ratio_interval
-from groundup.model import Decoder
+from groundup.model import Decoder, Labels
 from groundup.tokenizer import Tokenizer
 
 WINDOWS_PER_BATCH = 16
@@ -81,8 +80,8 @@ def _score_windows(model: Decoder, windows: Sequence[_Window], device: torch.dev
     for row, window in enumerate(windows):
         ids[row, : len(window.ids)] = torch.tensor(window.ids)
         scored[row, window.n_context - 1 : len(window.ids) - 1] = True
-    ids, scored = ids.to(device), scored.to(device)
-    logits = model(ids[:, :-1], select=scored)  # (n_scored, vocab_size)
-    losses = F.cross_entropy(logits.float(), ids[:, 1:][scored], reduction="none")
-    nats: Tensor = torch.zeros(len(windows), device=device, dtype=torch.float64)
-    return nats.index_add(0, scored.nonzero()[:, 0], losses.double()).tolist()
+    labels = Labels(ids[:, 1:][scored].to(device), per_token=True)
+    select = scored.flatten().nonzero().squeeze(1)
+    losses = model(ids[:, :-1].to(device), select=select.to(device), labels=labels)
+    nats: Tensor = torch.zeros(len(windows), dtype=torch.float64)
+    return nats.index_add(0, select // longest, losses.cpu().double()).tolist()

@@ -8,7 +8,7 @@ GPT2LMHeadModel; `architecture_of` refuses every other combination before anythi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from groundup.model import Decoder, ModelConfig
+from groundup.model.transformer import VOCABULARY, stacked_rows
 from groundup.runtime import CheckpointError, storage_errors, write_bytes, write_json
 from groundup.tokenizer import Tokenizer
 
@@ -62,9 +63,23 @@ def save_model_folder(model: Decoder, tokenizer: Tokenizer, folder: Path, *, cha
 
     chat: generation stops at the end of a turn, not only at the end of a text.
     """
+    weights = {name: value.detach().cpu() for name, value in model.named_parameters()}
+    save_weights_folder(model.config, weights, tokenizer, folder, chat=chat)
+
+
+def save_weights_folder(
+    config: ModelConfig,
+    weights: Mapping[str, Tensor],
+    tokenizer: Tokenizer,
+    folder: Path,
+    *,
+    chat: bool,
+) -> None:
+    """`save_model_folder` from the parameters by name, as a copy of a model has them."""
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in _to_hugging_face(model)}
+        converted = _to_hugging_face(config, weights)
+        tensors = {name: value.contiguous() for name, value in converted}
         write_bytes(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
         end = tokenizer.end_of_text_id
         ids: dict[str, Any] = {
@@ -72,7 +87,7 @@ def save_model_folder(model: Decoder, tokenizer: Tokenizer, folder: Path, *, cha
             "eos_token_id": [tokenizer.im_end_id, end] if chat else end,
             "pad_token_id": end,
         }
-        write_json(folder / "config.json", {**_hugging_face_config(model.config), **ids})
+        write_json(folder / "config.json", {**_hugging_face_config(config), **ids})
         write_json(folder / "generation_config.json", ids)
         tokenizer.save(folder)
 
@@ -118,12 +133,15 @@ def _hugging_face_config(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _to_hugging_face(model: Decoder) -> Iterator[tuple[str, Tensor]]:
+def _to_hugging_face(
+    config: ModelConfig, weights: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Tensor]]:
     """Every tensor under its Hugging Face name, stacked matrices taken apart."""
-    config, stacked = model.config, model.stacked_rows()
     architecture = architecture_of(config)
-    for name, parameter in model.named_parameters():
-        value = parameter.detach().cpu()
+    stacked = stacked_rows(config, weights)
+    for name, value in weights.items():
+        if name in VOCABULARY:
+            value = value[: config.vocab_size]
         targets = _names(name, architecture)
         if architecture == "gpt2":
             yield targets[0], value.t() if _is_conv1d(name) else value
@@ -302,7 +320,10 @@ def load_weights(model: Decoder, folder: Path) -> None:
     for name, parameter in model.named_parameters():
         targets = _names(name, architecture)
         whole = architecture == "gpt2" or name not in stacked
-        rows = (len(parameter),) if whole else stacked[name]
+        if name in VOCABULARY:
+            rows: tuple[int, ...] = (model.config.vocab_size,)
+        else:
+            rows = (len(parameter),) if whole else stacked[name]
         pieces = []
         for target, n_rows in zip(targets, rows, strict=True):
             if target not in tensors:
@@ -315,4 +336,5 @@ def load_weights(model: Decoder, folder: Path) -> None:
                     f"the model needs {(n_rows, *parameter.shape[1:])}"
                 )
             pieces.append(piece)
-        parameter.copy_(torch.cat(pieces))
+        value = torch.cat(pieces)
+        parameter.zero_()[: len(value)].copy_(value)

@@ -35,15 +35,14 @@ def stream_tokens(
     device = next(model.parameters()).device
     cache = KVCache(model.config, 1, len(prompt) + room, device=device)
     new = torch.tensor([list(prompt)], device=device)
-    last = torch.zeros_like(new, dtype=torch.bool)
-    last[:, -1] = True
+    last = torch.tensor([len(prompt) - 1], device=device)
     for _ in range(min(room, config.max_tokens)):
         logits = model(new, cache=cache, select=last)  # (1, vocab_size)
         token = sample(logits, config, generator)
         if int(token) in stop_ids:
             return
         yield int(token)
-        new, last = token[None], torch.ones(1, 1, dtype=torch.bool, device=device)
+        new, last = token[None], torch.zeros_like(last)
 
 
 def stream_text(
@@ -101,8 +100,7 @@ def _generate_together(
     n_padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
     rows = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
     new = torch.tensor(rows, device=device)  # (batch, longest), padded on the left
-    last = torch.zeros_like(new, dtype=torch.bool)
-    last[:, -1] = True
+    last = torch.arange(1, len(prompts) + 1, device=device) * longest - 1
     cache = KVCache(
         model.config, len(prompts), longest + max(rooms), device=device, n_padding=n_padding
     )
@@ -116,7 +114,7 @@ def _generate_together(
         stopped |= torch.isin(token, stops) | (room <= n_made)
         if bool(stopped.all()):
             break
-        new, last = token[:, None], torch.ones_like(token[:, None], dtype=torch.bool)
+        new, last = token[:, None], torch.arange(len(prompts), device=device)
     made = torch.stack(columns, dim=1).tolist()
     return [_until_stop(row[:room], stop_ids) for row, room in zip(made, rooms, strict=True)]
 

@@ -23,6 +23,10 @@ class ModelConfig:
     qk_norm: RMSNorm with a learned gain on each head's queries and keys (Qwen3).
     bias: biases in every linear layer (GPT-2).
     tied_embeddings: the output projection is the embedding matrix.
+    dropout: share of what the embedding and each block's two halves add to the residual stream that
+        is zeroed in training (Srivastava et al., 2014); not a part of the exported model.
+    vocab_multiple: rows of the embedding and of the output projection are padded to a multiple of
+        this, which tensor cores need; no padded id is ever predicted, learned or exported.
     """
 
     vocab_size: int = 0
@@ -41,9 +45,16 @@ class ModelConfig:
     qk_norm: bool = True
     bias: bool = False
     tied_embeddings: bool = True
+    dropout: float = 0.0
+    vocab_multiple: int = 64
+
+    @property
+    def n_vocab_rows(self) -> int:
+        """Rows of the embedding and of the output projection, padding included."""
+        return -(-self.vocab_size // self.vocab_multiple) * self.vocab_multiple
 
     def __post_init__(self) -> None:
-        for name in ("max_seq_len", "d_model", "n_layers", "n_heads"):
+        for name in ("max_seq_len", "d_model", "n_layers", "n_heads", "vocab_multiple"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         for name in ("vocab_size", "n_kv_heads", "d_head", "d_ff"):
@@ -52,6 +63,8 @@ class ModelConfig:
         for name in ("norm_eps", "rope_theta"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be positive")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout} must lie in [0, 1); try dropout=0.1")
         self._fill_in()
         if self.n_heads % self.n_kv_heads:
             raise ValueError(

@@ -6,17 +6,21 @@ It knows nothing of optimizers, data or parallelism; those are applied to it fro
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-from groundup.model.attention import Attention, document_mask
+from groundup.model.attention import Attention, keep_documents_apart
 from groundup.model.config import ModelConfig
 from groundup.model.feedforward import build_feedforward
 from groundup.model.kv_cache import KVCache
 from groundup.model.layers import build_norm
 from groundup.model.position import rope_table
+from groundup.model.token_loss import Labels
 from groundup.runtime import torch_generator
+
+VOCABULARY = ("embedding.weight", "head.weight")  # a row for each token, then padding
 
 
 class Block(nn.Module):
@@ -31,6 +35,7 @@ class Block(nn.Module):
         self.attention = Attention(config, layer)
         self.feedforward_norm = build_norm(config)
         self.feedforward = build_feedforward(config)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
@@ -39,14 +44,22 @@ class Block(nn.Module):
         rope: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         cache: KVCache | None,
+        document_offsets: Tensor | None = None,
     ) -> Tensor:
         """x: (batch, seq_len, d_model) -> (batch, seq_len, d_model)"""
-        x = x + self.attention(self.attention_norm(x), rope=rope, mask=mask, cache=cache)
-        return x + self.feedforward(self.feedforward_norm(x))
+        attended = self.attention(
+            self.attention_norm(x),
+            rope=rope,
+            mask=mask,
+            cache=cache,
+            document_offsets=document_offsets,
+        )
+        x = x + self.dropout(attended)
+        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
 
 
 class Decoder(nn.Module):
-    """A decoder-only language model: token ids in, next-token logits out."""
+    """A decoder-only language model: token ids in, next-token logits out, or their loss."""
 
     rope: Tensor
 
@@ -54,7 +67,7 @@ class Decoder(nn.Module):
         super().__init__()
         assert config.vocab_size > 0, "a model needs its vocabulary's size"
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.embedding = nn.Embedding(config.n_vocab_rows, config.d_model)
         self.position_embedding = (
             nn.Embedding(config.max_seq_len, config.d_model)
             if config.position == "learned"
@@ -62,7 +75,8 @@ class Decoder(nn.Module):
         )
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.norm = build_norm(config)
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(config.d_model, config.n_vocab_rows, bias=False)
         if config.tied_embeddings:
             self.head.weight = self.embedding.weight
         table = rope_table(config.max_seq_len, config.d_head, config.rope_theta)
@@ -74,23 +88,53 @@ class Decoder(nn.Module):
         *,
         positions: Tensor | None = None,
         document_ids: Tensor | None = None,
+        document_offsets: Tensor | None = None,
         cache: KVCache | None = None,
         select: Tensor | None = None,
+        labels: Labels | None = None,
     ) -> Tensor:
-        """Logits of the next token at every position, or only where `select` is true.
+        """Logits of the next token at every position, or at those of `select`; or their loss.
 
-        input_ids, positions, document_ids, select: (batch, seq_len)
-        -> (batch, seq_len, vocab_size), or (n_selected, vocab_size)
+        input_ids, positions, document_ids: (batch, seq_len); document_offsets: (n_documents + 1,)
+        int32 and select: (n_selected,) int64, both places in the flattened batch
+        -> (batch, seq_len, vocab_size), or (n_selected, vocab_size), or what `labels.loss` gives
 
-        Without `positions` they count from 0. Without `document_ids` a row is one document. With
+        Without `positions` they count from 0. Without `document_ids` a row is one document; beside
+        them `document_offsets` may say again where documents begin, for a GPU to need no mask. With
         a cache the positions and the mask are the cache's.
         """
+        x = self.hidden(input_ids, positions, document_ids, cache, document_offsets)
+        if select is not None:
+            x = x.flatten(0, 1).index_select(0, select)  # (n_selected, d_model)
+        x = self.norm(x)
+        if labels is not None:
+            return labels.loss(x.flatten(0, -2), self.head.weight, self.config.vocab_size)
+        logits: Tensor = self.head(x)
+        return logits[..., : self.config.vocab_size]
+
+    def hidden(
+        self,
+        input_ids: Tensor,
+        positions: Tensor | None,
+        document_ids: Tensor | None,
+        cache: KVCache | None,
+        document_offsets: Tensor | None = None,
+    ) -> Tensor:
+        """The residual stream after the last block.
+
+        input_ids: (batch, seq_len) -> (batch, seq_len, d_model)
+        """
         _, seq_len = input_ids.shape
-        mask = None
+        mask = offsets = None
         if cache is not None:
             positions, mask = cache.positions(seq_len), cache.mask(seq_len)
         elif document_ids is not None:
-            mask = document_mask(document_ids)
+            mask, offsets = keep_documents_apart(
+                document_ids,
+                document_offsets,
+                dtype=self.embedding.weight.dtype,
+                d_head=self.config.d_head,
+            )
         if positions is None:
             positions = torch.arange(seq_len, device=input_ids.device)[None]
         x = self.embedding(input_ids)  # (batch, seq_len, d_model)
@@ -98,27 +142,30 @@ class Decoder(nn.Module):
         if self.position_embedding is not None:
             x = x + self.position_embedding(positions)
         else:
-            cos, sin = self.rope[:, positions].unsqueeze(-2)  # (batch or 1, seq_len, 1, d_head/2)
+            cos, sin = self.rope[:, positions].unsqueeze(-2)  # (batch or 1, seq_len, 1, d_head)
             rope = (cos, sin)
+        x = self.dropout(x)
         for block in self.blocks:
-            x = block(x, rope=rope, mask=mask, cache=cache)
+            x = block(x, rope=rope, mask=mask, cache=cache, document_offsets=offsets)
         if cache is not None:
             cache.advance(seq_len)
-        if select is not None:
-            x = x[select]  # (n_selected, d_model)
-        return self.head(self.norm(x))
+        return x
 
     def stacked_rows(self) -> dict[str, tuple[int, ...]]:
         """Row counts of the matrices that a parameter stacks: q, k and v; gate and up."""
-        config = self.config
-        d_q, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
-        stacked: dict[str, tuple[int, ...]] = {}
-        for name, _ in self.named_parameters():
-            if ".qkv." in name:
-                stacked[name] = (d_q, d_kv, d_kv)
-            elif ".gate_up." in name:
-                stacked[name] = (config.d_ff, config.d_ff)
-        return stacked
+        return stacked_rows(self.config, (name for name, _ in self.named_parameters()))
+
+
+def stacked_rows(config: ModelConfig, names: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Row counts of the matrices that the parameters of these names stack."""
+    d_q, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
+    stacked: dict[str, tuple[int, ...]] = {}
+    for name in names:
+        if ".qkv." in name:
+            stacked[name] = (d_q, d_kv, d_kv)
+        elif ".gate_up." in name:
+            stacked[name] = (config.d_ff, config.d_ff)
+    return stacked
 
 
 @torch.no_grad()
@@ -134,12 +181,15 @@ def initialize(model: Decoder, seed: int) -> None:
         if parameter.ndim < 2:
             parameter.fill_(1.0 if name.endswith("weight") else 0.0)
             continue
-        at_an_end = "embedding" in name or name == "head.weight"
+        is_vocabulary = name in VOCABULARY
+        at_an_end = is_vocabulary or "embedding" in name
         std = 0.02 if at_an_end else 1 / math.sqrt(parameter.shape[1])
         if name.endswith(("attention.out.weight", "feedforward.down.weight")):
             std /= math.sqrt(2 * model.config.n_layers)
-        values = torch.empty(parameter.shape).normal_(0, std, generator=torch_generator(seed, name))
-        parameter.copy_(values)
+        n_rows = model.config.vocab_size if is_vocabulary else len(parameter)
+        values = torch.empty(n_rows, parameter.shape[1])
+        values.normal_(0, std, generator=torch_generator(seed, name))
+        parameter.zero_()[:n_rows].copy_(values)  # padded rows stay zero
 
 
 def build_decoder(config: ModelConfig, seed: int) -> Decoder:

@@ -10,16 +10,23 @@ from groundup.runtime import config
 
 @config
 class ScheduleConfig:
-    """How the learning rate moves over a run.
+    """How the learning rate moves over a run: factor = floor + (1 - floor) · fall.
 
-    shape: `cosine` (Loshchilov and Hutter, 2017) falls from the peak to `floor` over the whole run;
-        `wsd` (warmup-stable-decay; Hu et al., 2024) stays at the peak and falls linearly to `floor`
-        over the last `decay_fraction` of the steps.
-    warmup_steps: steps of linear rise from 0; at most a tenth of the run is used.
-    floor: the last factor, as a share of the peak.
+    With n steps, w of them warm-up, at step s ≥ w (steps count from 0):
+
+    shape: `constant` stays at the peak, fall = 1;
+        `linear` falls by equal steps over the whole run, fall = (n - s) / (n - w);
+        `cosine` (Loshchilov and Hutter, 2017), fall = (1 + cos(π (s - w) / (n - w))) / 2;
+        `wsd` (warmup-stable-decay; Hu et al., 2024) stays at the peak and falls by equal steps over
+        the last `decay_fraction` of the run, fall = min(1, (n - s) / (decay_fraction · n));
+        `inverse_sqrt` (Vaswani et al., 2017), fall = sqrt((w + 1) / (s + 1)), which no run's length
+        enters.
+    warmup_steps: steps of linear rise from 0, factor = (s + 1) / (w + 1); at most a tenth of the
+        run is used.
+    floor: where the fall leads, as a share of the peak.
     """
 
-    shape: Literal["cosine", "wsd"] = "wsd"
+    shape: Literal["cosine", "wsd", "linear", "constant", "inverse_sqrt"] = "wsd"
     warmup_steps: int = 100
     decay_fraction: float = 0.4
     floor: float = 0.0
@@ -43,15 +50,23 @@ def lr_factor(config: ScheduleConfig, step: int, n_steps: int) -> float:
     >>> wsd = ScheduleConfig(shape="wsd", warmup_steps=0, decay_fraction=0.5)
     >>> [lr_factor(wsd, step, 4) for step in range(4)]
     [1.0, 1.0, 1.0, 0.5]
+    >>> lr_factor(ScheduleConfig(shape="inverse_sqrt", warmup_steps=0), 3, 100)
+    0.5
     """
     warmup = min(config.warmup_steps, n_steps // 10)
     if step < warmup:
         return (step + 1) / (warmup + 1)
+    progress = (step - warmup) / max(1, n_steps - warmup)
     match config.shape:
+        case "constant":
+            fall = 1.0
+        case "linear":
+            fall = 1 - progress
         case "cosine":
-            progress = (step - warmup) / max(1, n_steps - warmup)
             fall = 0.5 * (1 + math.cos(math.pi * progress))
         case "wsd":
             decay = max(1, round(config.decay_fraction * n_steps))
             fall = min(1.0, (n_steps - step) / decay)
+        case "inverse_sqrt":
+            fall = math.sqrt((warmup + 1) / (step + 1))
     return config.floor + (1 - config.floor) * fall

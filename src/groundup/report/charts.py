@@ -9,13 +9,25 @@ second drawing; shapes and labels say everything that colours say.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from xml.sax.saxutils import escape
 
+from groundup.report.format import format_bytes, format_number, format_share
+
 Point = tuple[float, float]
+Scale = Callable[[float], float]
+# How values stand on a vertical axis: those of FORMS from zero, and written as what they are.
+Vertical = Literal["linear", "log", "count", "share", "bytes"]
+FORMS: Mapping[str, Callable[[float], str]] = {
+    "count": format_number,
+    "share": format_share,
+    "bytes": format_bytes,
+}
+Style = Literal["line", "faint", "dots"]
 CURVE_POINTS = 400  # as many as a screen can show of a curve this size
+LOW = 100  # charts of less than these pixels have few ticks
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,16 @@ class Series:
 
     name: str
     points: Sequence[Point]
-    style: Literal["line", "faint", "dots"] = "line"
+    style: Style = "line"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a stacked bar; kind: the class of its colour."""
+
+    name: str
+    value: float
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -62,60 +83,27 @@ def nice_ticks(lo: float, hi: float, n_wanted: int = 5) -> list[float]:
     return [round(i * step, digits) for i in range(first, last + 1)]
 
 
-def format_number(value: float) -> str:
-    """A tick or a figure, three digits at most.
+def log_ticks(lo: float, hi: float) -> list[float]:
+    """Round numbers that span lo to hi on a logarithmic axis: 1, 2 and 5, or powers of ten alone.
 
-    >>> [format_number(v) for v in (0, 0.5, 2.25, 1500, 2_000_000, 0.0003, 999_999)]
-    ['0', '0.5', '2.25', '1.5k', '2M', '3e-4', '1M']
+    >>> log_ticks(0.0017, 0.03)
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05]
+    >>> log_ticks(2e-7, 3)
+    [1e-07, 1e-06, 1e-05, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0]
     """
-    value = float(f"{value:.3g}")
-    if value == 0:
-        return "0"
-    for limit, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
-            return f"{value / limit:.3g}{suffix}"
-    if abs(value) < 0.001:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
-    return f"{value:.3g}"
+    assert 0 < lo <= hi, "a logarithm needs positive values"
+    first, last = math.floor(math.log10(lo)) - 1, math.ceil(math.log10(hi)) + 1
+    ticks = [float(f"{m}e{power}") for power in range(first, last + 1) for m in (1, 2, 5)]
+    ticks = _spanning(ticks, lo, hi)
+    return (
+        ticks if len(ticks) <= 8 else _spanning([10.0**p for p in range(first, last + 1)], lo, hi)
+    )
 
 
-def format_percent(share: float | None) -> str:
-    """A share in whole percents, a dash where there is none.
-
-    >>> format_percent(0.256), format_percent(None)
-    ('26%', '–')
-    """
-    return "–" if share is None else f"{100 * share:.0f}%"
-
-
-def format_bytes(n: float | None) -> str:
-    """Decimal units, as disks count.
-
-    >>> format_bytes(2_400_000), format_bytes(900), format_bytes(31_000_000_000)
-    ('2.4 MB', '900 B', '31 GB')
-    """
-    if n is None:
-        return ""
-    n = float(f"{n:.3g}")
-    for limit, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if n >= limit:
-            return f"{n / limit:.3g} {unit}"
-    return f"{n:.0f} B"
-
-
-def format_duration(seconds: float) -> str:
-    """Two units at most.
-
-    >>> format_duration(8.4), format_duration(540), format_duration(552), format_duration(7260)
-    ('8.4 s', '9 min', '9 min 12 s', '2 h 1 min')
-    """
-    if seconds < 59.5:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    large, small, names = (60, 1, ("min", "s")) if seconds < 3599.5 else (3600, 60, ("h", "min"))
-    units = round(seconds / small)
-    whole, rest = divmod(units, large // small)
-    return f"{whole} {names[0]}" + (f" {rest} {names[1]}" if rest else "")
+def _spanning(ticks: Sequence[float], lo: float, hi: float) -> list[float]:
+    below = max(tick for tick in ticks if tick <= lo)
+    above = min(tick for tick in ticks if tick >= hi and tick > below)
+    return [tick for tick in ticks if below <= tick <= above]
 
 
 # --- curves --------------------------------------------------------------------------------------
@@ -161,14 +149,66 @@ def _height(point: Point) -> float:
     return point[1]
 
 
-def _scale(lo: float, hi: float, to_lo: float, to_hi: float) -> Callable[[float], float]:
+def linear_scale(lo: float, hi: float, to_lo: float, to_hi: float) -> Scale:
+    """Takes lo to to_lo, hi to to_hi, and what is between in proportion."""
     factor = (to_hi - to_lo) / (hi - lo)
     return lambda value: to_lo + (value - lo) * factor
 
 
-def _number(value: float) -> str:
+def coordinate(value: float) -> str:
     """Coordinates to a hundredth, without trailing zeros."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def horizontal(xs: Sequence[float], height: int) -> tuple[Scale, str]:
+    """Where a value stands from left to right, in percents from 0, and the axis below the chart."""
+    lo, hi = min(0.0, *xs), max(xs)
+    hi = hi if hi > lo else lo + 1
+    x_of = linear_scale(lo, hi, 0, 100)
+    return x_of, x_axis(nice_ticks(lo, hi, 4 if height >= LOW else 2), x_of, height)
+
+
+def vertical(ys: Sequence[float], height: int, kind: Vertical = "linear") -> tuple[Scale, str]:
+    """Where a value stands from top to bottom, in pixels, and the axis at the left edge."""
+    if kind == "log":
+        ticks = log_ticks(min(ys), max(ys))
+        on_logs = linear_scale(math.log10(ticks[0]), math.log10(ticks[-1]), height, 0)
+        return (scale := lambda y: on_logs(math.log10(y))), y_axis(ticks, scale)
+    lo = min(0.0, *ys) if kind in FORMS else min(ys)
+    ticks = nice_ticks(lo, max(ys), n_wanted=max(2, height // 50))
+    y_of = linear_scale(ticks[0], ticks[-1], height, 0)
+    return y_of, y_axis(ticks, y_of, FORMS.get(kind, format_number))
+
+
+def y_axis(
+    ticks: Sequence[float], y_of: Scale, form: Callable[[float], str] = format_number
+) -> str:
+    """Lines across the chart, with their labels outside its left edge."""
+    parts = []
+    for tick in ticks:
+        y = coordinate(y_of(tick))
+        parts.append(f'<line class="grid" x1="0%" x2="100%" y1="{y}" y2="{y}"/>')
+        parts.append(
+            f'<text class="tick" x="-8" y="{y}" dy="0.34em" text-anchor="end">{form(tick)}</text>'
+        )
+    return "".join(parts)
+
+
+def x_axis(ticks: Sequence[float], x_of: Scale, height: int) -> str:
+    """Marks below the chart, with their labels."""
+    parts = []
+    for tick in ticks:
+        if x_of(tick) > 100.001:
+            continue
+        x = x_of(tick)
+        anchor = "start" if x < 1 else "end" if x > 97 else "middle"
+        parts.append(
+            f'<line class="grid" x1="{coordinate(x)}%" x2="{coordinate(x)}%" y1="{height}"'
+            f' y2="{height + 5}"/>'
+            f'<text class="tick" x="{coordinate(x)}%" y="{height + 19}" text-anchor="{anchor}">'
+            f"{format_number(tick)}</text>"
+        )
+    return "".join(parts)
 
 
 # --- charts ---------------------------------------------------------------------------------------
@@ -180,57 +220,23 @@ def line_chart(
     title: str,
     description: str,
     height: int = 220,
+    kind: Vertical = "linear",
 ) -> str:
     """Curves over a common axis; y labels hang outside the left edge, x labels below."""
     drawn = [s for s in series if s.points]
     assert drawn, "a chart needs at least one series with points"
-    xs = [x for s in drawn for x, _ in s.points]
-    ys = [y for s in drawn for _, y in s.points]
-    x_lo, x_hi = min(0.0, *xs), max(xs)
-    x_hi = x_hi if x_hi > x_lo else x_lo + 1
-    y_ticks = nice_ticks(min(ys), max(ys), n_wanted=max(2, height // 50))
-    x_of = _scale(x_lo, x_hi, 0, 100)
-    y_of = _scale(y_ticks[0], y_ticks[-1], height, 0)
-    parts = [_y_axis(y_ticks, y_of), _x_axis(nice_ticks(x_lo, x_hi, 4), x_of, height)]
+    x_of, below = horizontal([x for s in drawn for x, _ in s.points], height)
+    y_of, beside = vertical([y for s in drawn for _, y in s.points], height, kind)
+    parts = [beside, below]
     for s in drawn:
         parts.append(_dots(s, x_of, y_of) if s.style == "dots" else _line(s, x_of, y_of, height))
-    return _svg("".join(parts), title=title, description=description, height=height + 24)
+    return svg("".join(parts), title=title, description=description, height=height + 24)
 
 
-def _y_axis(ticks: Sequence[float], y_of: Callable[[float], float]) -> str:
-    parts = []
-    for tick in ticks:
-        y = _number(y_of(tick))
-        parts.append(f'<line class="grid" x1="0%" x2="100%" y1="{y}" y2="{y}"/>')
-        parts.append(
-            f'<text class="tick" x="-8" y="{y}" dy="0.34em" text-anchor="end">'
-            f"{format_number(tick)}</text>"
-        )
-    return "".join(parts)
-
-
-def _x_axis(ticks: Sequence[float], x_of: Callable[[float], float], height: int) -> str:
-    parts = []
-    for tick in ticks:
-        if x_of(tick) > 100.001:
-            continue
-        x = x_of(tick)
-        anchor = "start" if x < 1 else "end" if x > 97 else "middle"
-        parts.append(
-            f'<line class="grid" x1="{_number(x)}%" x2="{_number(x)}%" y1="{height}"'
-            f' y2="{height + 5}"/>'
-            f'<text class="tick" x="{_number(x)}%" y="{height + 19}" text-anchor="{anchor}">'
-            f"{format_number(tick)}</text>"
-        )
-    return "".join(parts)
-
-
-def _line(
-    s: Series, x_of: Callable[[float], float], y_of: Callable[[float], float], height: int
-) -> str:
+def _line(s: Series, x_of: Scale, y_of: Scale, height: int) -> str:
     """The curve in a box of its own that stretches with the page while the stroke does not."""
     points = " ".join(
-        f"{_number(10 * x_of(x))},{_number(y_of(y))}" for x, y in downsample(s.points)
+        f"{coordinate(10 * x_of(x))},{coordinate(y_of(y))}" for x, y in downsample(s.points)
     )
     return (
         f'<svg x="0" y="0" width="100%" height="{height}" viewBox="0 0 1000 {height}"'
@@ -239,15 +245,15 @@ def _line(
     )
 
 
-def _dots(s: Series, x_of: Callable[[float], float], y_of: Callable[[float], float]) -> str:
+def _dots(s: Series, x_of: Scale, y_of: Scale) -> str:
     points = downsample(s.points, limit=60)
     lines = [
-        f'<line class="line" x1="{_number(x_of(x1))}%" y1="{_number(y_of(y1))}"'
-        f' x2="{_number(x_of(x2))}%" y2="{_number(y_of(y2))}"/>'
+        f'<line class="line" x1="{coordinate(x_of(x1))}%" y1="{coordinate(y_of(y1))}"'
+        f' x2="{coordinate(x_of(x2))}%" y2="{coordinate(y_of(y2))}"/>'
         for (x1, y1), (x2, y2) in zip(points, points[1:], strict=False)
     ]
     dots = [
-        f'<circle class="dot" cx="{_number(x_of(x))}%" cy="{_number(y_of(y))}" r="3">'
+        f'<circle class="dot" cx="{coordinate(x_of(x))}%" cy="{coordinate(y_of(y))}" r="3">'
         f"<title>{format_number(x)}: {format_number(y)}</title></circle>"
         for x, y in points
     ]
@@ -257,7 +263,7 @@ def _dots(s: Series, x_of: Callable[[float], float], y_of: Callable[[float], flo
 def bar_chart(bars: Sequence[Bar], *, title: str, description: str, unit: str) -> str:
     """Bars from zero, each under its name and figure, with a whisker where there is an interval."""
     row = 52
-    x_of = _scale(0, max([bar.hi or bar.value for bar in bars] + [1e-9]), 0, 100)
+    x_of = linear_scale(0, max([bar.hi or bar.value for bar in bars] + [1e-9]), 0, 100)
     parts = []
     for i, bar in enumerate(bars):
         top = i * row
@@ -267,15 +273,33 @@ def bar_chart(bars: Sequence[Bar], *, title: str, description: str, unit: str) -
             f'<text class="figure {kind}" x="100%" y="{top + 14}" text-anchor="end">'
             f'{escape(bar.label)}<tspan class="tick" dx="6">{escape(bar.note)}</tspan></text>'
             f'<rect class="bar {kind}" x="0" y="{top + 22}" height="14" rx="2"'
-            f' width="{_number(x_of(max(0.0, bar.value)))}%"/>'
+            f' width="{coordinate(x_of(max(0.0, bar.value)))}%"/>'
         )
         if bar.lo is not None and bar.hi is not None:
-            parts.append(_whisker(x_of(bar.lo), x_of(bar.hi), top + 29, cap=7))
+            parts.append(whisker(x_of(bar.lo), x_of(bar.hi), top + 29, cap=7))
     height = len(bars) * row
     parts.append(
         f'<text class="tick" x="0" y="{height + 4}">0 {escape(unit)}, shorter is better</text>'
     )
-    return _svg("".join(parts), title=title, description=description, height=height + 10)
+    return svg("".join(parts), title=title, description=description, height=height + 10)
+
+
+def stacked_bar(
+    parts: Sequence[Part], *, most: float, title: str, description: str, mark: float | None = None
+) -> str:
+    """Parts end to end on an axis from 0 to `most`, and a mark across them if there is one."""
+    x_of = linear_scale(0, most, 0, 100)
+    drawn, start = [], 0.0
+    for part in parts:
+        drawn.append(
+            f'<rect class="part {part.kind}" x="{coordinate(x_of(start))}%" y="5" height="16"'
+            f' width="{coordinate(x_of(part.value))}%"><title>{escape(part.name)}</title></rect>'
+        )
+        start += part.value
+    if mark is not None:
+        x = coordinate(x_of(mark))
+        drawn.append(f'<line class="measured" x1="{x}%" x2="{x}%" y1="0" y2="26"/>')
+    return svg("".join(drawn), title=title, description=description, height=26)
 
 
 def interval_strip(
@@ -296,15 +320,15 @@ def interval_strip(
             f' y2="{middle + 3}"/>'
         )
     if chance is not None:
-        x = _number(100 * chance)
+        x = coordinate(100 * chance)
         parts.append(
             f'<line class="chance" x1="{x}%" x2="{x}%" y1="{middle - 9}" y2="{middle + 9}"/>'
         )
     if lo is not None and hi is not None:
-        parts.append(_whisker(100 * lo, 100 * hi, middle, cap=4))
+        parts.append(whisker(100 * lo, 100 * hi, middle, cap=4))
     kind = "dot hollow" if hollow else "dot"
-    parts.append(f'<circle class="{kind}" cx="{_number(100 * score)}%" cy="{middle}" r="5"/>')
-    return _svg("".join(parts), title=title, description="", height=2 * middle)
+    parts.append(f'<circle class="{kind}" cx="{coordinate(100 * score)}%" cy="{middle}" r="5"/>')
+    return svg("".join(parts), title=title, description="", height=2 * middle)
 
 
 def percent_axis() -> str:
@@ -315,19 +339,21 @@ def percent_axis() -> str:
         labels.append(
             f'<text class="tick" x="{quarter}%" y="12" text-anchor="{anchor}">{quarter}%</text>'
         )
-    return _svg("".join(labels), title="Axis from 0% to 100%", description="", height=16)
+    return svg("".join(labels), title="Axis from 0% to 100%", description="", height=16)
 
 
-def _whisker(x_lo: float, x_hi: float, y: float, cap: float) -> str:
-    lo, hi = _number(x_lo), _number(x_hi)
+def whisker(x_lo: float, x_hi: float, y: float, cap: float) -> str:
+    """An interval from x_lo to x_hi, in percents, with a cap at both ends."""
+    lo, hi = coordinate(x_lo), coordinate(x_hi)
     lines = [(lo, hi, y, y), (lo, lo, y - cap, y + cap), (hi, hi, y - cap, y + cap)]
     return "".join(
-        f'<line class="whisker" x1="{x1}%" x2="{x2}%" y1="{_number(y1)}" y2="{_number(y2)}"/>'
+        f'<line class="whisker" x1="{x1}%" x2="{x2}%" y1="{coordinate(y1)}" y2="{coordinate(y2)}"/>'
         for x1, x2, y1, y2 in lines
     )
 
 
-def _svg(content: str, *, title: str, description: str, height: int) -> str:
+def svg(content: str, *, title: str, description: str, height: int) -> str:
+    """A whole chart, named for those who cannot see it."""
     desc = f"<desc>{escape(description)}</desc>" if description else ""
     return (
         f'<svg role="img" width="100%" height="{height}" overflow="visible">'

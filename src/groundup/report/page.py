@@ -15,21 +15,15 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from groundup.report.charts import (
-    Bar,
-    bar_chart,
-    format_bytes,
-    format_duration,
-    format_number,
-    format_percent,
-    interval_strip,
-    percent_axis,
-)
-from groundup.report.curves import (
-    CURVE_NAMES,
+from groundup.report.charts import Bar, bar_chart, interval_strip, percent_axis
+from groundup.report.cost import NO_VALUE, memory, times, what_was_measured
+from groundup.report.curves import stage_curves
+from groundup.report.format import format_bytes, format_duration, format_number, format_percent
+from groundup.report.metrics import (
     STAGE_NAMES,
-    read_metrics,
-    stage_curves,
+    curve_name,
+    points_of,
+    read_figures,
     stage_name,
     words,
 )
@@ -49,6 +43,7 @@ def write_report(run: Path, report: Report) -> Path:
 
 def _view(run: Path, report: Report) -> dict[str, Any]:
     stages = _trained_stages(report)
+    rows = times(run, report.get("seconds") or {}, report.get("stages") or {})
     return {
         "recipe": report.get("recipe") or "unnamed recipe",
         "version": report.get("package_version"),
@@ -64,7 +59,10 @@ def _view(run: Path, report: Report) -> dict[str, Any]:
         "curves": [c for stage in STAGE_NAMES if (c := stage_curves(run, stage))],
         "samples": _samples(report),
         "data": _data(report),
-        "times": _times(report),
+        "times": rows,
+        "has_peak": any(row["of_peak"] != NO_VALUE for row in rows),
+        "measured": what_was_measured(report.get("stages") or {}),
+        "memory": memory(report.get("stages") or {}, stages),
         "peak_memory": format_bytes(report.get("peak_memory_bytes")),
         "machine": [(words(k), v) for k, v in (report.get("machine") or {}).items() if v],
         "recipe_yaml": report.get("recipe_yaml"),
@@ -261,11 +259,11 @@ def _moved(run: Path, report: Report) -> dict[str, Any] | None:
     ]
     rows.sort(key=lambda row: (row["split"] != "unseen", -abs(row["points"])))
     measures = []
+    figures = read_figures(run / "align" / "metrics.jsonl")
     for key in ("preference_accuracy", "reward_margin"):
-        points = read_metrics(run / "align" / "metrics.jsonl").get(key)
-        if points:
+        if points := points_of(figures, key):
             first, last = points[0][1], points[-1][1]
-            measures.append(f"{CURVE_NAMES[key].lower()} from {first:.3g} to {last:.3g}")
+            measures.append(f"{curve_name(key).lower()} from {first:.3g} to {last:.3g}")
     rose = sum(row["is_clear"] and row["points"] > 0 for row in rows)
     fell = sum(row["is_clear"] and row["points"] < 0 for row in rows)
     summary = f"Of {_plural(len(rows), 'score')}, {rose} rose and {fell} fell clearly."
@@ -287,7 +285,7 @@ def _moved_row(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
     }
 
 
-# --- samples, data, time --------------------------------------------------------------------------
+# --- samples, data -------------------------------------------------------------------------------
 
 
 def _samples(report: Report) -> list[dict[str, Any]]:
@@ -331,29 +329,6 @@ def _source_text(source: Any) -> str:
     return ", ".join(f"{words(key)}: {value}" for key, value in source.items() if value)
 
 
-def _times(report: Report) -> list[dict[str, Any]]:
-    seconds = report.get("seconds") or {}
-    details = report.get("stages") or {}
-    most = max(seconds.values(), default=0) or 1
-    rows = []
-    for stage in dict.fromkeys([*seconds, *details]):
-        figures = details.get(stage) or {}
-        spent = seconds.get(stage)
-        rows.append(
-            {
-                "stage": stage_name(stage),
-                "time": format_duration(spent) if spent is not None else "–",
-                "share": round(100 * (spent or 0) / most, 1),
-                "tokens": _dash_or(figures.get("tokens")),
-                "tokens_per_s": _dash_or(figures.get("tokens_per_s")),
-                "steps": f"{figures['steps']:,}" if figures.get("steps") else "–",
-                "parameters": _dash_or(figures.get("parameters")),
-                "final_loss": _dash_or(figures.get("final_loss")),
-            }
-        )
-    return rows
-
-
 # --- reading and wording --------------------------------------------------------------------------
 
 
@@ -384,7 +359,3 @@ def _interval_text(scored: Mapping[str, Any]) -> str:
 
 def _plural(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def _dash_or(value: float | None) -> str:
-    return "–" if value is None else format_number(value)

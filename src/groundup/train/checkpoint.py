@@ -1,19 +1,21 @@
-"""Checkpoints: what a run needs to go on, on disk, whole or not at all.
+"""Checkpoints: what a run needs to go on, on disk, whole or not at all, written in the background.
 
 step-00000500/
   model/                   a Hugging Face model folder
-  trainer/optimizer.safetensors
+  trainer/optimizer.safetensors, trainer/average.safetensors
   trainer/state.json       step, figures, the run's identity, a hash of every file and of itself
 """
 
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -28,7 +30,7 @@ from groundup.runtime import (
     write_json,
 )
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -48,53 +50,113 @@ class Checkpoint:
         """The Hugging Face model folder inside."""
         return self.folder / "model"
 
-    def optimizer_state(self) -> dict[str, Tensor]:
-        """The optimizer's tensors by name."""
-        return load_file(self.folder / "trainer" / "optimizer.safetensors")
+    def trainer_tensors(self, name: str) -> dict[str, Tensor]:
+        """Tensors of the trainer by name: those of the `optimizer`, say."""
+        return load_file(self.folder / "trainer" / f"{name}.safetensors")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a checkpoint holds, in memory of its own, so that training can go on meanwhile.
+
+    weights: of the model, by parameter; trainer: tensors by file, `optimizer` and the like;
+    state: plain values.
+    """
+
+    step: int
+    weights: Mapping[str, Tensor]
+    trainer: Mapping[str, Mapping[str, Tensor]]
+    state: Mapping[str, Any]
+    best_step: int | None
+
+
+def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as they are now, in the host's memory."""
+    return {
+        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
 
 
 class CheckpointStore:
-    """The checkpoints of one run: the last `keep` and the best one stay, older ones go."""
+    """The checkpoints of one run: the last `keep` and the best one stay, older ones go.
 
-    def __init__(self, folder: Path, *, keep: int, warn: Callable[[str], None]) -> None:
+    save_weights: writes a model folder from weights by name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        save_weights: Callable[[Mapping[str, Tensor], Path], None],
+        keep: int,
+        warn: Callable[[str], None],
+    ) -> None:
         self.folder = folder
+        self.save_weights = save_weights
         self.keep = keep
         self.warn = warn
+        self._writer: threading.Thread | None = None
+        self._failure: BaseException | None = None
 
-    def save(
-        self,
-        step: int,
-        *,
-        save_model: Callable[[Path], None],
-        optimizer_state: Mapping[str, Tensor],
-        state: Mapping[str, Any],
-        best_step: int | None,
-    ) -> Path:
-        """Write the checkpoint of `step`, then drop those no longer kept.
+    def save(self, snapshot: Snapshot) -> None:
+        """Begin to write a checkpoint, once the one before is written.
 
-        Raises StorageError if the disk refuses; earlier checkpoints then still stand.
+        Raises what the writing of the one before raised, StorageError if the disk refused; earlier
+        checkpoints then still stand.
         """
-        path = self.folder / f"step-{step:08d}"
-        if path.exists():  # a run that was stopped at this step and has just gone on from it
-            return path
+        self.wait()
+        self._writer = threading.Thread(target=self._write, args=(snapshot,), name="checkpoint")
+        self._writer.start()
+
+    def wait(self) -> None:
+        """Until nothing is being written. Raises what the writing raised."""
+        if self._writer is not None:
+            self._writer.join()
+            self._writer = None
+        self.raise_failure()
+
+    def raise_failure(self) -> None:
+        """Raise what a writing that has ended raised, if it did; costs nothing otherwise."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def _write(self, snapshot: Snapshot) -> None:
+        try:
+            path = self.folder / f"step-{snapshot.step:08d}"
+            if not path.exists():  # it does when a run was stopped here and has just gone on
+                self._write_folder(path, snapshot)
+            self._rotate(snapshot.best_step)
+        except BaseException as error:  # told to the loop, which waits or looks at its next step
+            self._failure = error
+
+    def _write_folder(self, path: Path, snapshot: Snapshot) -> None:
         with new_folder(path) as folder:
-            save_model(folder / "model")
+            self.save_weights(snapshot.weights, folder / "model")
             trainer = folder / "trainer"
             trainer.mkdir()
-            tensors = {name: value.contiguous().cpu() for name, value in optimizer_state.items()}
-            write_bytes(trainer / "optimizer.safetensors", save(tensors))
+            for name, tensors in snapshot.trainer.items():
+                write_bytes(trainer / f"{name}.safetensors", save(dict(tensors)))
             hashes = {
                 str(file.relative_to(folder)): hash_file(file)
                 for file in sorted(folder.rglob("*"))
                 if file.is_file()
             }
-            whole = {"format": FORMAT, "step": step, **state, "hashes": hashes}
+            whole = {"format": FORMAT, "step": snapshot.step, **snapshot.state, "hashes": hashes}
             write_json(trainer / "state.json", {**whole, "hash": stable_hash(whole)})
-        self._rotate(best_step)
-        return path
 
-    def latest(self, identity: Mapping[str, Any]) -> Checkpoint | None:
+    def latest(
+        self,
+        identity: Mapping[str, Any],
+        *,
+        not_after: int | None = None,
+        scheduled: bool = False,
+    ) -> Checkpoint | None:
         """The newest checkpoint that is whole; damaged ones are named, passed over and removed.
+
+        not_after: those of later steps are removed as well: they are of no use any more.
+        scheduled: remove those that were written because somebody stopped the run.
 
         Raises CheckpointError if the newest whole one belongs to another run.
         """
@@ -102,12 +164,18 @@ class CheckpointStore:
             return None
         remove_leftovers(self.folder)
         for path in reversed(self.paths()):
+            if not_after is not None and path.name > f"step-{not_after:08d}":
+                shutil.rmtree(path)
+                continue
             try:
                 checkpoint = read_checkpoint(path)
             except OtherFormatError:
                 raise
             except CheckpointError as error:
                 self.warn(f"{error}; going back to the one before")
+                shutil.rmtree(path)
+                continue
+            if scheduled and not checkpoint.state["scheduled"]:
                 shutil.rmtree(path)
                 continue
             for key, value in identity.items():

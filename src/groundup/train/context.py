@@ -6,20 +6,18 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from groundup.data.loader import RowBatches, RowSource
 from groundup.data.pack import Packing, RowPlan, plan_rows
 from groundup.data.shards import TokenShards
-from groundup.export.huggingface import save_model_folder
 from groundup.generate import SamplingConfig, stream_text
 from groundup.model import Decoder
 from groundup.runtime import GroundupError, Listener, new_folder
 from groundup.tokenizer import Tokenizer
-from groundup.train.loop import Progress
 from groundup.train.objectives import next_token_loss
+from groundup.train.sinks import SinkName
 
 EVALUATION_ROWS = 16  # rows of one forward pass on held-out data
 
@@ -30,6 +28,8 @@ class StageContext:
 
     folder: the stage's own; checkpoints, metrics and the resulting `model/` go there.
     identity: what a checkpoint must agree with before the stage goes on from it.
+    track: where figures go beside metrics.jsonl.
+    profile: trace a few training steps.
     """
 
     folder: Path
@@ -39,6 +39,8 @@ class StageContext:
     device: torch.device
     listener: Listener
     identity: Mapping[str, str]
+    track: tuple[SinkName, ...] = ()
+    profile: bool = False
 
     @property
     def model_folder(self) -> Path:
@@ -132,23 +134,3 @@ def rows_per_batch(batch_tokens: int, seq_len: int) -> int:
             f"try batch_tokens={8 * seq_len}"
         )
     return batch_tokens // seq_len
-
-
-def finish(
-    context: StageContext, model: Decoder, progress: Progress, *, chat: bool
-) -> dict[str, Any]:
-    """Write the stage's model folder; returns what the manifest says of the training."""
-    with new_folder(context.model_folder) as folder:
-        save_model_folder(model, context.tokenizer, folder, chat=chat)
-    seconds = max(progress.seconds, 1e-9)
-    return {
-        "steps": progress.step,
-        "tokens": progress.tokens,
-        "train_seconds": round(progress.seconds, 3),
-        "tokens_per_s": round(progress.tokens / seconds, 1),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "final_loss": progress.figures.get("loss"),
-        "best_step": progress.best_step,
-        "best_value": progress.best_value,
-        "earlier_seconds": progress.earlier_seconds,
-    }

@@ -15,20 +15,21 @@ from groundup.data.loader import RowBatches
 from groundup.data.prepared import SPLITS, read_chats
 from groundup.data.shard_writer import write_masked_shards
 from groundup.data.split import Split
-from groundup.export.huggingface import load_model, save_model_folder
-from groundup.model import Decoder
-from groundup.optim import MuonConfig, Optimizer, OptimizerConfig, ScheduleConfig
+from groundup.export.huggingface import load_model
+from groundup.model import Decoder, training_flops_per_token
+from groundup.optim import AveragingConfig, MuonConfig, OptimizerConfig, ScheduleConfig
 from groundup.runtime import DataError, config, derive_seed, read_json, write_json
 from groundup.tokenizer.chat import RenderedChat, fit_chat
 from groundup.train.context import (
     StageContext,
-    finish,
     heldout_nats,
     rows_per_batch,
     token_rows,
 )
-from groundup.train.loop import Job, LoopConfig, train
+from groundup.train.job import LoopConfig
 from groundup.train.objectives import next_token_loss
+from groundup.train.speed import Speed
+from groundup.train.stage import Training, train_stage
 
 FITTED = "fitted.json"  # how many chats were taken whole, cut, or left out
 
@@ -39,6 +40,7 @@ class FinetuneConfig:
 
     epochs: how often each conversation is seen; may be a fraction.
     batch_tokens: tokens of one optimizer step, prompts and padding included.
+    average: a moving average of the weights, which then is the result; null is none.
     """
 
     epochs: float = 2.0
@@ -46,6 +48,7 @@ class FinetuneConfig:
     optimizer: OptimizerConfig = MuonConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loop: LoopConfig = LoopConfig()
+    average: AveragingConfig | None = None
 
     def __post_init__(self) -> None:
         if self.epochs <= 0:
@@ -83,28 +86,24 @@ def finetune(settings: FinetuneConfig, start: Path, context: StageContext) -> di
     def evaluate(model: Decoder) -> dict[str, float]:
         return {"heldout_loss": heldout_nats(model, heldout) / n_heldout}
 
-    progress = train(
-        Job(
-            label="sft",
-            model=model,
-            optimizer=Optimizer(model, settings.optimizer),
-            schedule=settings.schedule,
-            batches=batches,
-            loss_fn=next_token_loss,
-            n_steps=max(1, round(settings.epochs * batches.n_rows / batch_rows)),
-            folder=context.folder,
-            config=settings.loop,
-            listener=context.listener,
-            save_model=lambda model, folder: save_model_folder(
-                model, context.tokenizer, folder, chat=True
-            ),
-            evaluate=evaluate,
-            best_by="heldout_loss",
-            identity=context.identity,
-        )
-    )
     shards = rows["train"].shards
-    return finish(context, model, progress, chat=True) | {
+    training = Training(
+        label="sft",
+        batches=batches,
+        loss_fn=next_token_loss,
+        n_steps=max(1, round(settings.epochs * batches.n_rows / batch_rows)),
+        rows=batch_rows,
+        seq_len=seq_len,
+        chat=True,
+        n_trained_share=shards.n_trained / (batches.n_rows * seq_len),
+        speed=Speed(
+            tokens_per_step=batch_rows * seq_len,
+            flops_per_token=training_flops_per_token(model.config, seq_len),
+        ),
+        evaluate=evaluate,
+    )
+    _, counts = train_stage(model, training, settings, context)
+    return counts | {
         "chats": shards.n_documents,
         "trained_tokens": shards.n_trained,
         "rows": batches.n_rows,

@@ -1,325 +1,363 @@
 """The one training loop. Stages differ in the batches and the loss function they hand it.
 
-A step: gather gradients of the summed loss over the micro-batches, divide by the count of trained
-tokens in the whole batch, clip, set the learning rate, move the parameters. Everything that
-decides the next step is a function of the step's number, the weights and the optimizer's state, so
-a run that resumes ends in the same bytes as one that was never stopped.
+A step (step.py) gathers gradients of the summed loss over the micro-batches, divides by the count
+of trained tokens in the whole batch, clips, and moves the parameters. Everything that decides the
+next step is a function of the step's number, the weights, the optimizer's state and what was
+watched so far (watch.py); all of it stands in a checkpoint, so a run that resumes ends in the same
+bytes as one that was never stopped.
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Mapping
+from contextlib import ExitStack, nullcontext
 
 import torch
 from torch import Tensor
 
 from groundup.export.huggingface import load_weights
-from groundup.model import Decoder
-from groundup.optim import Optimizer, ScheduleConfig, lr_factor
-from groundup.runtime import GroundupError, Listener, Precision, autocast, config
-from groundup.train.checkpoint import CheckpointStore
+from groundup.optim import lr_factor
+from groundup.runtime import (
+    GroundupError,
+    autocast,
+    derive_seed,
+    deterministic,
+)
+from groundup.train.checkpoint import Checkpoint, CheckpointStore, Snapshot, copy_tensors
+from groundup.train.compiling import compile_blocks, decide
+from groundup.train.feed import Feed
 from groundup.train.interrupt import Interrupted, StopRequest, stop_request
-from groundup.train.metrics import MetricsFile
-from groundup.train.objectives import Loss
+from groundup.train.job import Job, Progress
+from groundup.train.layer_stats import LayerStats, layer_groups, read_figures
+from groundup.train.metrics import MetricsFile, Sink, Tee
+from groundup.train.precision import apply_precision
+from groundup.train.profile import StepProfiler, summary_lines
+from groundup.train.recompute import apply_recompute
+from groundup.train.sinks import open_sinks
+from groundup.train.speed import Speedometer
+from groundup.train.stall import StallWatchdog
+from groundup.train.step import StepFigures, StepRule
+from groundup.train.watch import Verdict, Watch
 
 WHOLE_BATCH = 1 << 30  # more rows than any batch has
 
 
-class Batches(Protocol):
-    """Where batches come from: a function of the step, with a fingerprint of all it depends on."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes when any batch would."""
-
-    def micro_batches(self, step: int, micro_rows: int, /) -> Iterator[Any]:
-        """The batch of `step`, in pieces of at most `micro_rows` rows."""
-
-
-@config
-class LoopConfig:
-    """How the loop runs; none of it changes what is learned, but for clipping and precision.
-
-    gradient_clip: largest global gradient norm; 0 never clips.
-    precision: of the matrix products; weights and optimizer state stay in float32.
-    micro_rows: rows of a micro-batch; 0 takes the whole batch at once.
-    log_every, eval_every, sample_every, checkpoint_every: steps; 0 never (the last step always
-        evaluates and checkpoints).
-    keep_checkpoints: how many of the newest stay, beside the best.
-    """
-
-    gradient_clip: float = 1.0
-    precision: Precision = "float32"
-    micro_rows: int = 0
-    log_every: int = 10
-    eval_every: int = 250
-    sample_every: int = 0
-    checkpoint_every: int = 250
-    keep_checkpoints: int = 2
-
-    def __post_init__(self) -> None:
-        if self.keep_checkpoints < 1:
-            raise ValueError(f"keep_checkpoints={self.keep_checkpoints} must be at least 1")
-        for name in ("micro_rows", "log_every", "eval_every", "sample_every", "checkpoint_every"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} must not be negative")
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that one run of the loop needs.
-
-    evaluate: figures of the model on held-out data, run every `eval_every` steps; `best_by` names
-        the one whose smallest value marks the best checkpoint.
-    sample: lines of text that show what the model can do.
-    save_model: writes the model folder.
-    identity: what a checkpoint must agree with before this run may go on from it.
-    """
-
-    label: str
-    model: Decoder
-    optimizer: Optimizer
-    schedule: ScheduleConfig
-    batches: Batches
-    loss_fn: Callable[[Decoder, Any], Loss]
-    n_steps: int
-    folder: Path
-    config: LoopConfig
-    listener: Listener
-    save_model: Callable[[Decoder, Path], None]
-    evaluate: Callable[[Decoder], Mapping[str, float]] | None = None
-    sample: Callable[[Decoder], list[str]] | None = None
-    best_by: str = "heldout_bits_per_byte"
-    identity: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class Progress:
-    """Where a run stands; stored in every checkpoint.
-
-    seconds: of training steps; earlier_seconds: those of the processes before this one.
-    """
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    earlier_seconds: float = 0.0
-    best_value: float | None = None
-    best_step: int | None = None
-    figures: dict[str, float] = field(default_factory=dict)
-
-
 class DivergedError(GroundupError):
-    """The loss or the gradient is no longer a number."""
+    """The loss or the gradient is no number, and going back did not help."""
 
 
 def train(job: Job) -> Progress:
     """Run the loop to its end, from the newest whole checkpoint if there is one.
 
     Raises Interrupted after writing a checkpoint if SIGINT or SIGTERM asked to stop, DivergedError
-    when the gradient is not finite, StorageError when the disk refuses.
+    with an explanation when the loss stays no number, StorageError when the disk refuses; the last
+    good checkpoint then stands.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    store = CheckpointStore(
-        job.folder / "checkpoints", keep=job.config.keep_checkpoints, warn=job.listener.message
-    )
-    metrics = MetricsFile(job.folder / "metrics.jsonl")
-    progress = _resume(job, store)
-    metrics.rewind(progress.step)
-    job.model.train()
-    with stop_request() as request:
-        _run(job, progress, store, metrics, request)
-    return progress
+    deterministic(job.device, job.config.deterministic)
+    return _Run(job).to_the_end()
 
 
-def _run(
-    job: Job,
-    progress: Progress,
-    store: CheckpointStore,
-    metrics: MetricsFile,
-    request: StopRequest,
-) -> None:
-    clock = _Clock()
-    while progress.step < job.n_steps:
-        figures = training_step(job, progress.step)
-        progress.step += 1
-        progress.tokens += figures.n_tokens
-        clock.count(figures.n_tokens)
-        saves = _due(job, progress.step, job.config.checkpoint_every)
-        if saves or _due(job, progress.step, job.config.log_every):
-            values = _finite(job, progress.step, figures.read())
-            progress.seconds += clock.lap(values)
-            progress.figures.update(values)
-            metrics.append(
-                progress.step,
-                {"tokens": progress.tokens, **values, "seconds": round(progress.seconds, 3)},
-            )
-            job.listener.progress(job.label, progress.step, job.n_steps, progress.figures)
-        saves = _evaluate(job, progress, metrics) or saves
-        stops = request.requested
-        if saves or stops:
-            _finite(job, progress.step, figures.read())
-            _checkpoint(job, progress, store)
-        if stops:
-            raise Interrupted
-        clock.pause()
-    if request.requested:  # too late to stop here, in time to stop what comes after
-        raise Interrupted
+class _Run:
+    """A job under way."""
 
-
-def _finite(job: Job, step: int, values: dict[str, float]) -> dict[str, float]:
-    """The values, if loss and gradient are numbers; nothing else is ever saved."""
-    if not (math.isfinite(values["loss"]) and math.isfinite(values["gradient_norm"])):
-        raise DivergedError(
-            f"{job.label}: at step {step} the loss is {values['loss']:.3g} and the gradient norm "
-            f"{values['gradient_norm']:.3g}; try a smaller {job.label}.optimizer.lr than "
-            f"{job.optimizer.peak_lr:g}"
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.progress = Progress()
+        self.watch = Watch(job.config.watch)
+        self.store = CheckpointStore(
+            job.folder / "checkpoints",
+            save_weights=job.save_weights,
+            keep=job.config.keep_checkpoints,
+            warn=job.listener.message,
         )
-    return values
+        self.metrics = MetricsFile(job.folder / "metrics.jsonl")
+        self.rule = StepRule(
+            job.model, job.optimizer, job.loss_fn, job.config.precision, job.config.gradient_clip
+        )
+        self.stats = LayerStats(job.model, layer_groups(job.model))
+        # Figures of steps that may still run: on a GPU the host works one step ahead of it.
+        self.unread: deque[tuple[int, StepFigures]] = deque()
+        self.lag = 1 if job.device.type == "cuda" else 0
+        self.profiler: StepProfiler | None = None
 
+    def to_the_end(self) -> Progress:
+        """Resume or begin, and take every step."""
+        job, settings = self.job, self.job.config
+        checkpoint = self.store.latest(_identity(job))
+        if checkpoint is not None:
+            self._restore(checkpoint)
+            self.progress.earlier_seconds = self.progress.seconds
+            job.listener.message(
+                f"{job.label}: going on from step {checkpoint.step} of {job.n_steps}"
+            )
+        self.metrics.rewind(self.progress.step)
+        self._prepare_model()
+        with ExitStack() as stack:
+            request = stack.enter_context(stop_request())
+            stack.callback(self.store.wait)
+            tracked = open_sinks(
+                job.track,
+                job.folder,
+                run_name=f"{job.folder.parent.name} {job.label}",
+                settings=_identity(job),
+                warn=job.listener.message,
+                step=self.progress.step,
+            )
+            sinks = Tee([self.metrics, *tracked])
+            stack.callback(sinks.close)
+            self.watchdog = stack.enter_context(
+                StallWatchdog(settings.watch.stall_timeout_s, job.listener.message)
+            )
+            if job.profile:
+                self.profiler = stack.enter_context(StepProfiler(job.folder / "profile"))
+            if checkpoint is None:
+                self._checkpoint(
+                    scheduled=True
+                )  # something to go back to, and the disk is tried at once
+            while self.progress.step < job.n_steps:
+                if self._run_until_rolled_back(sinks, request) == "roll_back":
+                    self._roll_back()
+        self._tell_profile()
+        if request.requested:  # too late to stop here, in time to stop what comes after
+            raise Interrupted
+        return self.progress
 
-@dataclass
-class StepFigures:
-    """What a step measured, left on the device until somebody reads it."""
-
-    loss: Tensor
-    gradient_norm: Tensor
-    lr: float
-    count: int
-    n_tokens: int
-    sums: dict[str, Tensor]
-
-    def read(self) -> dict[str, float]:
-        """As numbers; this is where the host waits for the device."""
-        figures = {key: float(value) / self.count for key, value in self.sums.items()}
-        return {
-            "loss": float(self.loss) / self.count,
-            **figures,
-            "gradient_norm": float(self.gradient_norm),
-            "lr": self.lr,
-        }
-
-
-def training_step(job: Job, step: int) -> StepFigures:
-    """One optimizer step: the gradient of the mean loss over the whole batch, clipped, applied."""
-    device = next(job.model.parameters()).device
-    loss = torch.zeros((), device=device)
-    sums: dict[str, Tensor] = {}
-    count = n_tokens = 0
-    for batch in job.batches.micro_batches(step, job.config.micro_rows or WHOLE_BATCH):
-        batch = batch.to(device)
-        with autocast(device, job.config.precision):
-            part = job.loss_fn(job.model, batch)
-        part.total.backward()
-        loss += part.total.detach()
-        for key, value in part.figures.items():
-            sums[key] = sums.get(key, 0) + value.detach()
-        count += part.count
-        n_tokens += batch.n_tokens
-    gradients = [p.grad for p in job.optimizer.parameters.values() if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients) / count
-    scale = torch.ones_like(norm)
-    if job.config.gradient_clip:
-        scale = (job.config.gradient_clip / (norm + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_(gradients, scale / count)
-    lr = job.optimizer.peak_lr * lr_factor(job.schedule, step, job.n_steps)
-    job.optimizer.set_lr(lr)
-    job.optimizer.step()
-    job.optimizer.zero_grad()
-    return StepFigures(loss, norm, lr, count, n_tokens, sums)
-
-
-def _evaluate(job: Job, progress: Progress, metrics: MetricsFile) -> bool:
-    """Measure and sample where it is due; whether this is the best step so far."""
-    step, is_best = progress.step, False
-    if job.evaluate is not None and _due(job, step, job.config.eval_every):
-        job.model.eval()
-        with torch.no_grad(), autocast(next(job.model.parameters()).device, job.config.precision):
-            figures = job.evaluate(job.model)
+    def _prepare_model(self) -> None:
+        job, settings = self.job, self.job.config
         job.model.train()
+        apply_precision(job.model, settings.precision, job.device)
+        apply_recompute(job.model, settings.recompute)
+        compiles = self.progress.is_compiled
+        if compiles is None:
+            tokens = (job.n_steps - self.progress.step) * job.speed.tokens_per_step
+            expected_s = job.speed.expected_seconds(tokens, job.device, settings.precision)
+            compiles, why = decide(settings.compile, job.device, expected_s)
+            if compiles:
+                job.listener.message(f"{job.label}: compiling the blocks: {why}")
+        self.progress.is_compiled = compiles
+        if compiles:
+            compile_blocks(job.model)
+
+    # --- stepping ---------------------------------------------------------------------------------
+
+    def _run_until_rolled_back(self, sinks: Sink, request: StopRequest) -> Verdict:
+        """Take steps from where the run stands, to its end or until it has to go back."""
+        job, progress = self.job, self.progress
+        meter = Speedometer(job.speed, job.device, job.config.precision)
+        offset = self.watch.data_offset
+        with Feed(
+            job.batches,
+            progress.step + offset,
+            job.n_steps + offset,
+            micro_rows=job.config.micro_rows or WHOLE_BATCH,
+            device=job.device,
+        ) as feed:
+            while progress.step < job.n_steps:
+                figures, extra = self._step(feed)
+                progress.step += 1
+                progress.tokens += figures.n_tokens
+                meter.count(figures.n_tokens)
+                self.unread.append((progress.step, figures))
+                saves = self._due(job.config.checkpoint_every)
+                logs = saves or self._due(job.config.log_every) or bool(extra)
+                if self._judge(lag=0 if logs else self.lag) == "roll_back":
+                    return "roll_back"
+                if logs:
+                    self._log(figures, meter, feed, sinks, read_figures(extra))
+                saves = self._evaluate(sinks) or saves
+                stops = request.requested
+                if (saves or stops) and self._judge(lag=0) == "roll_back":
+                    return "roll_back"
+                if saves or stops:
+                    self._checkpoint(scheduled=saves)
+                if stops:
+                    raise Interrupted
+                self.store.raise_failure()
+                if self.profiler is not None and self.profiler.step_done() is not None:
+                    self._tell_profile()
+                self.watchdog.beat()
+                meter.pause()
+        return "go_on"
+
+    def _step(self, feed: Feed) -> tuple[StepFigures, dict[str, Tensor]]:
+        job, step = self.job, self.progress.step
+        batches = feed.take()
+        if job.model.config.dropout:  # the draws are a function of the step
+            torch.manual_seed(derive_seed(job.seed, "dropout", step))
+        measures = bool(
+            job.config.watch.update_stats_every
+            and (step + 1) % job.config.watch.update_stats_every == 0
+        )
+        lr = job.optimizer.peak_lr * lr_factor(job.schedule, step, job.n_steps)
+        limit = self.watch.spike_limit(step + 1) if job.config.watch.skip_spikes else float("inf")
+        with self.stats.measuring() if measures else nullcontext():
+            figures = self.rule.take(
+                batches,
+                lr,
+                loss_limit=limit,
+                around_update=self.stats.around_update() if measures else None,
+            )
+        if job.average is not None:
+            job.average.update(step, job.n_steps)
+        return figures, self.stats.take() if measures else {}
+
+    def _judge(self, *, lag: int) -> Verdict:
+        """Let the watch look at the steps whose figures have arrived, all but the last `lag`.
+
+        Raises DivergedError when it says stop.
+        """
+        while len(self.unread) > lag:
+            step, figures = self.unread.popleft()
+            values = figures.read()
+            verdict = self.watch.observe(
+                step,
+                loss=values["loss"],
+                gradient_norm=values["gradient_norm"],
+                was_skipped=figures.was_skipped,
+            )
+            for note in self.watch.take_notes():
+                self.job.listener.message(f"{self.job.label}: {note}")
+            if verdict == "stop":
+                raise DivergedError(self.watch.explain(self.job.label, self.job.optimizer.peak_lr))
+            if verdict == "roll_back":
+                return verdict
+        return "go_on"
+
+    def _log(
+        self,
+        figures: StepFigures,
+        meter: Speedometer,
+        feed: Feed,
+        sinks: Sink,
+        extra: Mapping[str, float],
+    ) -> None:
+        progress, watch = self.progress, self.watch
+        seconds, speeds = meter.lap(waited_s=feed.waited_s)
+        feed.waited_s = 0.0
+        progress.seconds += seconds
+        values = self.job.speed.with_bits_per_byte(figures.read())
+        counts = {"skipped": watch.n_skipped, "spikes": watch.n_spikes}
+        progress.figures.update(values | speeds | counts)
+        sinks.log(
+            progress.step,
+            {
+                "tokens": progress.tokens,
+                **values,
+                **speeds,
+                **counts,
+                **extra,
+                "seconds": round(progress.seconds, 3),
+            },
+        )
+        self.job.listener.progress(
+            self.job.label, progress.step, self.job.n_steps, progress.figures
+        )
+
+    def _due(self, every: int) -> bool:
+        step = self.progress.step
+        return step == self.job.n_steps or bool(every and step % every == 0)
+
+    def _tell_profile(self) -> None:
+        profiler, self.profiler = self.profiler, None
+        if profiler is not None and profiler.summary is not None:
+            for line in summary_lines(profiler.summary):
+                self.job.listener.message(line)
+
+    # --- looking at the model ---------------------------------------------------------------------
+
+    def _evaluate(self, sinks: Sink) -> bool:
+        """Measure and sample where it is due; whether this is the best step so far."""
+        job, progress = self.job, self.progress
+        evaluates = job.evaluate is not None and self._due(job.config.eval_every)
+        samples = job.sample is not None and self._due(job.config.sample_every)
+        if not (evaluates or samples):
+            return False
+        is_best = False
+        averaged = job.average.swapped(job.model) if job.average is not None else nullcontext()
+        job.model.eval()
+        with averaged, torch.no_grad(), autocast(job.device, job.config.precision):
+            if evaluates:
+                assert job.evaluate is not None
+                is_best = self._take_evaluation(job.evaluate(job.model), sinks)
+            if samples:
+                assert job.sample is not None
+                for line in job.sample(job.model):
+                    job.listener.message(f"{job.label} step {progress.step}: {line}")
+        job.model.train()
+        self.watchdog.beat()
+        return is_best
+
+    def _take_evaluation(self, figures: Mapping[str, float], sinks: Sink) -> bool:
+        job, progress = self.job, self.progress
         progress.figures.update(figures)
-        metrics.append(step, {"tokens": progress.tokens, **figures})
+        sinks.log(progress.step, {"tokens": progress.tokens, **figures})
+        job.listener.progress(job.label, progress.step, job.n_steps, progress.figures)
         value = figures.get(job.best_by)
-        if value is not None and (progress.best_value is None or value < progress.best_value):
-            progress.best_value, progress.best_step = value, step
-            is_best = True
-        job.listener.progress(job.label, step, job.n_steps, progress.figures)
-    if job.sample is not None and _due(job, step, job.config.sample_every):
-        job.model.eval()
-        for line in job.sample(job.model):
-            job.listener.message(f"{job.label} step {step}: {line}")
-        job.model.train()
-    return is_best
+        if value is None or (progress.best_value is not None and value >= progress.best_value):
+            return False
+        progress.best_value, progress.best_step = value, progress.step
+        return True
 
+    # --- keeping, going back ----------------------------------------------------------------------
 
-def _checkpoint(job: Job, progress: Progress, store: CheckpointStore) -> None:
-    store.save(
-        progress.step,
-        save_model=lambda folder: job.save_model(job.model, folder),
-        optimizer_state=job.optimizer.state_by_name(),
-        state={
+    def _checkpoint(self, *, scheduled: bool) -> None:
+        """Keep all of it; `scheduled` if a run that nobody stops would do so here too."""
+        job, progress = self.job, self.progress
+        trainer = {"optimizer": copy_tensors(job.optimizer.state_by_name())}
+        if job.average is not None:
+            trainer["average"] = copy_tensors(job.average.state_by_name())
+        state = {
             "tokens": progress.tokens,
             "seconds": progress.seconds,
             "best_value": progress.best_value,
             "best_step": progress.best_step,
-            "figures": progress.figures,
+            "is_compiled": progress.is_compiled,
+            "figures": dict(progress.figures),
+            "watch": self.watch.state(),
+            "scheduled": scheduled,
             "identity": _identity(job),
-        },
-        best_step=progress.best_step,
-    )
+        }
+        weights = copy_tensors(dict(job.model.named_parameters()))
+        self.store.save(Snapshot(progress.step, weights, trainer, state, progress.best_step))
 
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        job, state = self.job, checkpoint.state
+        load_weights(job.model, checkpoint.model_folder)
+        job.optimizer.load_state_by_name(checkpoint.trainer_tensors("optimizer"))
+        if job.average is not None:
+            job.average.load_state_by_name(checkpoint.trainer_tensors("average"))
+        self.watch.load_state(state["watch"])
+        names = ("tokens", "seconds", "best_value", "best_step", "is_compiled")
+        self.progress = Progress(
+            step=checkpoint.step,
+            figures=dict(state["figures"]),
+            **{name: state[name] for name in names},
+        )
 
-def _resume(job: Job, store: CheckpointStore) -> Progress:
-    checkpoint = store.latest(_identity(job))
-    if checkpoint is None:
-        return Progress()
-    load_weights(job.model, checkpoint.model_folder)
-    job.optimizer.load_state_by_name(checkpoint.optimizer_state())
-    job.listener.message(f"{job.label}: going on from step {checkpoint.step} of {job.n_steps}")
-    state = checkpoint.state
-    return Progress(
-        step=checkpoint.step,
-        tokens=state["tokens"],
-        seconds=state["seconds"],
-        earlier_seconds=state["seconds"],
-        best_value=state["best_value"],
-        best_step=state["best_step"],
-        figures=dict(state["figures"]),
-    )
+    def _roll_back(self) -> None:
+        """To the newest checkpoint from before the trouble; what was learned of it stays known.
+
+        Only to one that a run which nobody stopped has as well, so that both go on alike.
+        """
+        job, watch = self.job, self.watch.state()
+        self.store.wait()
+        checkpoint = self.store.latest(
+            _identity(job), not_after=self.watch.last_good_step, scheduled=True
+        )
+        if checkpoint is None:
+            raise DivergedError(self.watch.explain(job.label, job.optimizer.peak_lr))
+        earlier_seconds = self.progress.earlier_seconds
+        self._restore(checkpoint)
+        self.progress.earlier_seconds = earlier_seconds
+        self.watch.load_state(watch)
+        self.watch.rolled_back(to_step=checkpoint.step)
+        self.unread.clear()
+        self.metrics.rewind(checkpoint.step)
+        for note in self.watch.take_notes():
+            job.listener.message(f"{job.label}: {note}")
 
 
 def _identity(job: Job) -> dict[str, str]:
     return {**job.identity, "batches": job.batches.fingerprint}
-
-
-def _due(job: Job, step: int, every: int) -> bool:
-    return step == job.n_steps or bool(every and step % every == 0)
-
-
-class _Clock:
-    """Training time alone: evaluation and checkpoints stop it."""
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.seconds = 0.0
-        self.tokens = 0
-
-    def count(self, n_tokens: int) -> None:
-        self.seconds += time.perf_counter() - self.started
-        self.tokens += n_tokens
-        self.started = time.perf_counter()
-
-    def lap(self, figures: dict[str, float]) -> float:
-        """Seconds since the last lap; the rate goes into `figures`."""
-        seconds = self.seconds
-        figures["tokens_per_s"] = round(self.tokens / max(seconds, 1e-9), 1)
-        self.seconds, self.tokens = 0.0, 0
-        return seconds
-
-    def pause(self) -> None:
-        self.started = time.perf_counter()

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 from groundup.data.loader import RowBatches, RowSource
 from groundup.data.pack import Packing
 from groundup.data.prepare import DataConfig, source_names
 from groundup.data.prepared import read_texts
 from groundup.data.shard_writer import write_shards
-from groundup.export.huggingface import load_weights, save_model_folder
-from groundup.model import Decoder, ModelConfig, build_decoder
-from groundup.optim import MuonConfig, Optimizer, OptimizerConfig, ScheduleConfig
+from groundup.model import Decoder, ModelConfig, build_decoder, training_flops_per_token
+from groundup.optim import AveragingConfig, MuonConfig, OptimizerConfig, ScheduleConfig
 from groundup.runtime import DataError, config, derive_seed
 from groundup.train.context import (
     StageContext,
     bits_per_byte,
-    finish,
     heldout_nats,
     rows_per_batch,
     sample_texts,
     take_bytes,
     token_rows,
 )
-from groundup.train.loop import Job, LoopConfig, train
+from groundup.train.job import LoopConfig
 from groundup.train.objectives import next_token_loss
+from groundup.train.speed import Speed
+from groundup.train.stage import Result, Training, train_stage
 
 
 @config
@@ -34,6 +35,8 @@ class PretrainConfig:
     tokens: how many tokens to train on, rows seen again counted again.
     batch_tokens: tokens of one optimizer step, padding included.
     packing: `best_fit` keeps documents whole, `concat` cuts the stream every max_seq_len tokens.
+    z_weight: weight of the z-loss, which keeps the logits' normaliser near 1; 0 is none.
+    average: a moving average of the weights, which then is the result; null is none.
     heldout_bytes: how much held-out text the curve is measured on (the final figure uses more).
     result: which weights the stage ends with, the `last` or those `best` on held-out text.
     """
@@ -44,13 +47,17 @@ class PretrainConfig:
     optimizer: OptimizerConfig = MuonConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loop: LoopConfig = LoopConfig()
+    z_weight: float = 0.0
+    average: AveragingConfig | None = None
     heldout_bytes: int = 100_000
-    result: Literal["last", "best"] = "last"
+    result: Result = "last"
 
     def __post_init__(self) -> None:
         for name in ("tokens", "batch_tokens", "heldout_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.z_weight < 0:
+            raise ValueError(f"z_weight={self.z_weight} must not be negative; try z_weight=1e-4")
 
 
 def pretrain(
@@ -91,31 +98,28 @@ def pretrain(
         nats = heldout_nats(model, heldout_rows, ignore_id=tokenizer.end_of_text_id)
         return {"heldout_bits_per_byte": bits_per_byte(nats, heldout.shards.n_bytes)}
 
-    model = build_decoder(model_config, context.seed).to(context.device)
-    progress = train(
-        Job(
-            label="pretrain",
-            model=model,
-            optimizer=Optimizer(model, settings.optimizer),
-            schedule=settings.schedule,
-            batches=batches,
-            loss_fn=next_token_loss,
-            n_steps=-(-settings.tokens // (batch_rows * seq_len)),
-            folder=context.folder,
-            config=settings.loop,
-            listener=context.listener,
-            save_model=lambda model, folder: save_model_folder(
-                model, tokenizer, folder, chat=False
-            ),
-            evaluate=evaluate,
-            sample=sample_texts(context, [""]),
-            identity=context.identity,
-        )
+    n_labels = sum(source.shards.n_trained for source in sources)
+    n_bytes = sum(source.shards.n_bytes for source in sources)
+    training = Training(
+        label="pretrain",
+        batches=batches,
+        loss_fn=partial(next_token_loss, z_weight=settings.z_weight),
+        n_steps=-(-settings.tokens // (batch_rows * seq_len)),
+        rows=batch_rows,
+        seq_len=seq_len,
+        chat=False,
+        speed=Speed(
+            tokens_per_step=batch_rows * seq_len,
+            flops_per_token=training_flops_per_token(model_config, seq_len),
+            bytes_per_label=n_bytes / n_labels,
+        ),
+        evaluate=evaluate,
+        sample=sample_texts(context, [""]),
+        best_by="heldout_bits_per_byte",
+        result=settings.result,
     )
-    if settings.result == "best" and progress.best_step is not None:
-        best = context.folder / "checkpoints" / f"step-{progress.best_step:08d}"
-        load_weights(model, best / "model")
-    counts = finish(context, model, progress, chat=False)
+    model = build_decoder(model_config, context.seed).to(context.device)
+    progress, counts = train_stage(model, training, settings, context)
     return counts | {
         "rows": batches.n_rows,
         "epochs": round(progress.step * batch_rows / batches.n_rows, 3),

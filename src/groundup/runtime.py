@@ -238,7 +238,8 @@ def matmul_flops(device: torch.device, precision: Precision, size: int = 0) -> f
     """
     size = size or (8192 if device.type == "cuda" else 1024)
     dtype = torch.float32 if precision == "float32" else torch.bfloat16
-    a, b = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))
+    values = torch.linspace(-1, 1, size * size, device=device, dtype=dtype)  # no draw, not all one
+    a, b = values.view(size, size), values.flip(0).view(size, size)
     best = float("inf")
     for _ in range(6):
         synchronize(device)

@@ -80,3 +80,13 @@ def test_rmsnorm_is_computed_in_float32() -> None:
 def test_the_scale_of_the_input_does_not_matter() -> None:
     norm, x = RMSNorm(16, eps=1e-12), torch.randn(3, 16)
     torch.testing.assert_close(norm(x), norm(1000 * x))
+
+
+def test_a_float64_norm_is_as_exact_as_float64() -> None:
+    norm = RMSNorm(8, eps=1e-6).double()
+    x = torch.randn(3, 8, dtype=torch.float64, requires_grad=True)
+    expected = x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    torch.testing.assert_close(norm(x), expected, rtol=1e-14, atol=0)
+    norm(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.dtype == torch.float64

@@ -13,7 +13,7 @@ from groundup.model.config import ModelConfig
 
 
 class RMSNorm(nn.Module):
-    """x / sqrt(mean(x²) + eps) · gain (Zhang and Sennrich, 2019), computed in float32.
+    """x / sqrt(mean(x²) + eps) · gain (Zhang and Sennrich, 2019), computed in float32 at least.
 
     x: (..., d) -> (..., d)
 
@@ -29,10 +29,11 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., d) -> (..., d)"""
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         if x.device.type == "cpu" and not torch.compiler.is_compiling():
-            normed: Tensor = _CpuRMSNorm.apply(x.float(), self.weight, self.eps)
+            normed: Tensor = _CpuRMSNorm.apply(wide, self.weight, self.eps)
             return normed.to(x.dtype)
-        return F.rms_norm(x.float(), self.weight.shape, self.weight, self.eps).to(x.dtype)
+        return F.rms_norm(wide, self.weight.shape, self.weight, self.eps).to(x.dtype)
 
 
 class _CpuRMSNorm(torch.autograd.Function):

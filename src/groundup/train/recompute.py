@@ -92,7 +92,9 @@ def _products() -> dict[Any, int]:
 
 def _attention_operations() -> set[Any]:
     aten = torch.ops.aten
+    within_documents = getattr(torch.ops.torch_attn, "_varlen_attn", None)  # once it is imported
     return {
+        *([within_documents.default] if within_documents else []),
         aten._scaled_dot_product_flash_attention.default,
         aten._scaled_dot_product_flash_attention_for_cpu.default,
         aten._scaled_dot_product_efficient_attention.default,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from groundup import __version__
 from groundup.cli import main
@@ -584,3 +586,108 @@ def test_as_a_process_a_piped_chat_ends_with_its_input(tiny_run: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "no command /unknown" in done.stdout
+
+
+# --- profiling and tracking -----------------------------------------------------------------------
+
+
+def test_profile_writes_a_trace_and_prints_where_the_time_goes(
+    capsys: Capture, tmp_path: Path, out: Path
+) -> None:
+    """Twenty steps, of which the eleventh to the fifteenth are looked at."""
+    values = merge(tiny_values(**CHEAP), {"pretrain": {"tokens": 20 * 256}})
+    recipe = str(write_recipe(tmp_path / "tiny.yaml", values))
+    for stages in (["--only", "data"], ["--only", "tokenizer"]):
+        assert main(["build", recipe, "--out", str(out), *stages]) == 0
+    assert not list(out.rglob("trace.json.gz"))
+    capsys.readouterr()
+    assert main(["build", recipe, "--out", str(out), "--only", "pretrain", "--profile"]) == 0
+    printed = capsys.readouterr().out
+    with gzip.open(out / "pretrain" / "profile" / "trace.json.gz") as file:
+        names = {event.get("name") for event in json.load(file)["traceEvents"]}
+    phases = ("data", "forward", "backward", "optimizer")
+    assert {f"groundup/{phase}" for phase in phases} <= names
+    summary = json.loads((out / "pretrain" / "profile" / "profile.json").read_text())
+    assert summary["n_steps"] == 5
+    assert f"5 steps of {1000 * summary['seconds'] / 5:.2f} ms: data " in printed
+    assert all(f"{phase} " in printed for phase in phases)
+    assert "calls/step" in printed
+    assert summary["operations"][0]["name"] in printed
+
+
+def test_without_profile_there_is_none(capsys: Capture, recipe: str, out: Path) -> None:
+    assert main(["build", recipe, "--out", str(out), "--quiet"]) == 0
+    assert not (out / "pretrain" / "profile").exists()
+
+
+def test_a_tracker_nobody_knows(capsys: Capture, recipe: str, out: Path) -> None:
+    found = refused(capsys, "build", recipe, "--out", out, "--track", "tensorbored")
+    assert found == ("no tracker is called 'tensorbored'; there are tensorboard, wandb, trackio")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["build", "dry run"])
+def test_a_tracker_that_is_not_installed(
+    dry: list[str], capsys: Capture, recipe: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not there
+    found = refused(capsys, "build", recipe, "--out", out, "--track", "wandb", *dry)
+    assert found == (
+        "tracking with wandb needs a package that is not installed; "
+        "run: pip install 'groundup[track]'"
+    )
+    assert not out.exists()
+
+
+# --- comparing ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_runs(tiny_run: Path, run_copy: Path) -> list[str]:
+    """The tiny run, and a copy that was made with another learning rate."""
+    path = run_copy / "recipe.yaml"
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values["pretrain"]["optimizer"]["lr"] = 0.0625
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return [str(tiny_run), str(run_copy)]
+
+
+def test_two_runs_are_compared_on_a_page_and_in_the_terminal(
+    capsys: Capture, two_runs: list[str], tmp_path: Path
+) -> None:
+    page = tmp_path / "both.html"
+    assert main(["compare", *two_runs, "--out", str(page)]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "pretrain.optimizer.lr" in printed.out
+    assert printed.out.endswith(f"page: {page}\n")
+    html = page.read_text(encoding="utf-8")
+    assert "pretrain.optimizer.lr" in html
+    assert "0.0625" in html
+    assert "<svg" in html
+
+
+def test_a_comparison_as_json_is_one_line(
+    capsys: Capture, two_runs: list[str], tmp_path: Path
+) -> None:
+    assert main(["compare", *two_runs, "--out", str(tmp_path / "both.html"), "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    comparison = json.loads(line)
+    assert [run["name"] for run in comparison["runs"]] == [Path(run).name for run in two_runs]
+    (difference,) = [d for d in comparison["differences"] if d["key"] == "pretrain.optimizer.lr"]
+    assert difference["values"][1] == "0.0625"
+
+
+def test_what_cannot_be_compared_is_said_in_one_line(
+    capsys: Capture, tiny_run: Path, texts: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    for runs, expected in (
+        ([tiny_run], "1 run cannot be compared; give two or more run folders"),
+        ([tiny_run, tiny_run], f"{tiny_run} is given twice; give each run once"),
+        ([tiny_run, texts], f"{texts} is no run of groundup: it has no recipe.yaml"),
+        ([tiny_run, tmp_path / "none"], "is no run of groundup"),
+    ):
+        assert expected in refused(capsys, "compare", *runs, "--out", page)
+        assert not page.exists()
+    assert main(["compare"]) == 2

@@ -445,3 +445,121 @@ def test_counts_are_short(n: float, text: str) -> None:
 
 def test_counts_near_the_next_unit() -> None:
     assert format_count(999_999) == "1M"
+
+
+# --- the machine's speed, memory and tools --------------------------------------------------------
+
+CPU = torch.device("cpu")
+
+
+def test_a_matrix_product_is_timed_by_its_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 n³ of them, in the shortest of six tries: 2 · 64³ in half a second."""
+    tries = iter([9.0, 3.0, 0.5, 4.0, 0.75, 2.0])
+    times = [0.0]
+
+    def now() -> float:  # called before and after each product
+        times.append(times[-1] + (next(tries) if len(times) % 2 == 0 else 100.0))
+        return times[-1]
+
+    monkeypatch.setattr(runtime.time, "perf_counter", now)
+    assert runtime.matmul_flops(CPU, "float32", 64) == pytest.approx(2 * 64**3 / 0.5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float8"])
+def test_the_rate_of_this_machine_is_one_that_machines_have(precision: Any) -> None:
+    assert 1e6 < runtime.matmul_flops(CPU, precision, 96) < 1e14
+
+
+def _with_headers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "Python.h").touch()
+    monkeypatch.setattr(runtime.sysconfig, "get_path", lambda name: str(folder))
+
+
+def test_what_compiling_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler under any of its names, the one in $CXX first, and Python's headers."""
+    monkeypatch.setattr(runtime.sys, "platform", "linux")
+    monkeypatch.setattr(runtime.sysconfig, "get_path", lambda name: str(tmp_path / "nowhere"))
+    found: set[str] = set()
+    monkeypatch.setattr(runtime.shutil, "which", lambda name: name if name in found else None)
+    monkeypatch.delenv("CXX", raising=False)
+    assert runtime.compiler_missing(CPU) == "there is no C++ compiler"
+    found.add("clang++")
+    assert runtime.compiler_missing(CPU) == "there are no headers of Python"
+    _with_headers(tmp_path, monkeypatch)
+    assert runtime.compiler_missing(CPU) is None
+    found.clear()
+    found.add("my-own-c++")
+    assert runtime.compiler_missing(CPU) == "there is no C++ compiler"
+    monkeypatch.setenv("CXX", "my-own-c++")
+    assert runtime.compiler_missing(CPU) is None
+
+
+def test_compiling_is_tried_where_it_is_known_to_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "for mps on" in str(runtime.compiler_missing(torch.device("mps")))
+    found = {"triton": object()}
+    monkeypatch.setattr(runtime.importlib.util, "find_spec", lambda name: found.get(name))
+    assert runtime.compiler_missing(torch.device("cuda")) is None
+    found.clear()
+    assert runtime.compiler_missing(torch.device("cuda")) == "there is no triton"
+    monkeypatch.setattr(runtime.sys, "platform", "darwin")
+    assert runtime.compiler_missing(CPU) == "compiling for cpu on darwin is not tried"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much is resident")
+def test_memory_in_use_grows_with_what_is_held() -> None:
+    """64 MiB that are written to are resident; the peak is never less than what is in use."""
+    before = runtime.memory_in_use_bytes(CPU)
+    held = np.ones(1 << 23)
+    during = runtime.memory_in_use_bytes(CPU)
+    assert during - before == pytest.approx(held.nbytes, rel=0.25)
+    assert 10_000_000 < during <= runtime.peak_memory_bytes() + 4096 * 1024
+
+
+def test_memory_in_use_is_the_peak_where_the_system_says_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(runtime, "peak_memory_bytes", lambda: 123)
+    assert runtime.memory_in_use_bytes(CPU) == 123
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_cpu_is_deterministic_without_being_told(
+    wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    runtime.deterministic(CPU, wanted)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+
+
+@pytest.mark.parametrize("library", ["glibc", "another", "none"])
+def test_keeping_freed_memory_never_fails(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+
+    class Glibc:
+        def mallopt(self, option: int, value: int) -> int:
+            told.append((option, value))
+            return 1
+
+    def load(name: str | None) -> object:
+        if library == "none":
+            raise OSError("no such library")
+        return Glibc() if library == "glibc" else object()
+
+    monkeypatch.setattr(runtime.ctypes, "CDLL", load)
+    monkeypatch.setattr(runtime.sys, "platform", "linux")
+    runtime.keep_freed_memory()
+    assert told == ([(-4, 0), (-1, (1 << 31) - 1)] if library == "glibc" else [])
+
+
+def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str | None) -> object:
+        raise AssertionError("nothing is to be loaded")
+
+    monkeypatch.setattr(runtime.ctypes, "CDLL", load)
+    monkeypatch.setattr(runtime.sys, "platform", "darwin")
+    runtime.keep_freed_memory()

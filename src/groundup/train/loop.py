@@ -158,11 +158,12 @@ class _Run:
                 figures, extra = self._step(feed)
                 progress.step += 1
                 progress.tokens += figures.n_tokens
-                meter.count(figures.n_tokens)
                 self.unread.append((progress.step, figures))
                 saves = self._due(job.config.checkpoint_every)
                 logs = saves or self._due(job.config.log_every) or bool(extra)
-                if self._judge(lag=0 if logs else self.lag) == "roll_back":
+                verdict = self._judge(lag=0 if logs else self.lag)
+                progress.seconds += meter.count(figures.n_tokens)  # with the wait for the device
+                if verdict == "roll_back":
                     return "roll_back"
                 if logs:
                     self._log(figures, meter, feed, sinks, read_figures(extra))
@@ -234,9 +235,8 @@ class _Run:
         extra: Mapping[str, float],
     ) -> None:
         progress, watch = self.progress, self.watch
-        seconds, speeds = meter.lap(waited_s=feed.waited_s)
+        _, speeds = meter.lap(waited_s=feed.waited_s)
         feed.waited_s = 0.0
-        progress.seconds += seconds
         values = self.job.speed.with_bits_per_byte(figures.read())
         counts = {"skipped": watch.n_skipped, "spikes": watch.n_spikes}
         progress.figures.update(values | speeds | counts)

@@ -100,4 +100,5 @@ def _by_columns(matrix: Tensor) -> Tensor:
 
 def _product(a: Tensor, a_scale: Tensor, b: Tensor, b_scale: Tensor) -> Tensor:
     """a: (n, k) by rows, b: (k, m) by columns -> (n, m) in bfloat16"""
-    return torch._scaled_mm(a, b, scale_a=a_scale, scale_b=b_scale, out_dtype=torch.bfloat16)
+    with torch.autocast(a.device.type, enabled=False):  # a CPU makes it of products in float32
+        return torch._scaled_mm(a, b, scale_a=a_scale, scale_b=b_scale, out_dtype=torch.bfloat16)

@@ -54,11 +54,13 @@ class Speedometer:
         self.tokens = 0
         self.started = time.perf_counter()
 
-    def count(self, n_tokens: int) -> None:
-        """A step is done."""
-        self.seconds += time.perf_counter() - self.started
+    def count(self, n_tokens: int) -> float:
+        """A step is done; returns its seconds."""
+        now = time.perf_counter()
+        seconds, self.started = now - self.started, now
+        self.seconds += seconds
         self.tokens += n_tokens
-        self.started = time.perf_counter()
+        return seconds
 
     def pause(self) -> None:
         """Time until now is not training time."""

@@ -14,7 +14,7 @@ from torch._dynamo.utils import counters
 from groundup.data.loader import TokenBatch
 from groundup.generate import SamplingConfig, stream_tokens
 from groundup.model import Decoder, KVCache, ModelConfig, build_decoder
-from groundup.runtime import compiler_missing
+from groundup.runtime import GroundupError, compiler_missing
 from groundup.train.compiling import WORTH_FROM_S, compile_blocks, decide
 from groundup.train.interrupt import Interrupted
 from groundup.train.job import Job
@@ -95,9 +95,8 @@ def test_whether_to_compile(
 
 def test_what_is_asked_for_without_a_compiler_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "compiler_missing", lambda _: "there is no C++ compiler")
-    compiles, why = decide(True, CPU, 0.0)
-    assert compiles
-    assert "though there is no C++ compiler" in why
+    with pytest.raises(GroundupError, match=r"there is no C\+\+ compiler; .*compile=auto"):
+        decide(True, CPU, 0.0)
 
 
 def test_auto_never_compiles_where_no_time_is_known_to_win_it_back() -> None:

@@ -33,6 +33,7 @@ from groundup.tokenizer.chat import Message, RenderedChat, render_chat
 from groundup.train.context import StageContext
 from groundup.train.job import LoopConfig
 from groundup.train.objectives import Loss
+from groundup.train.precision import apply_precision
 from groundup.train.speed import Speed
 from groundup.train.stage import Training, train_stage
 
@@ -214,6 +215,7 @@ def align(settings: AlignConfig, start: Path, context: StageContext) -> dict[str
     """
     model = load_model(start).to(context.device)
     frozen = load_model(start).to(context.device).requires_grad_(False)
+    apply_precision(frozen, settings.loop.precision, context.device)
     pairs, n_too_long = _pairs_that_fit("train", model.config.max_seq_len, context)
     heldout_pairs, _ = _pairs_that_fit("heldout", model.config.max_seq_len, context)
     batches = _with_reference(pairs, frozen, settings, context)

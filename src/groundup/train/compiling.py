@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 from groundup.model import Decoder
-from groundup.runtime import compiler_missing
+from groundup.runtime import GroundupError, compiler_missing
 
 Compile = Literal["auto"] | bool
 
@@ -44,12 +44,16 @@ def decide(wanted: Compile, device: torch.device, expected_s: float) -> tuple[bo
     """Whether to compile, and why: true and false are taken at their word, `auto` weighs.
 
     expected_s: how long the training would take as it is written.
+
+    Raises GroundupError if it is to be compiled and nothing here can.
     """
     if wanted is False:
         return False, "compile=false"
     missing = compiler_missing(device)
     if wanted is True:
-        return True, "compile=true" + (f", though {missing}" if missing else "")
+        if missing:
+            raise GroundupError(f"compile=true, but {missing}; install it or use compile=auto")
+        return True, "compile=true"
     if missing:
         return False, missing
     if expected_s < WORTH_FROM_S.get(device.type, float("inf")):

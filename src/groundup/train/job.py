@@ -104,7 +104,8 @@ class Progress:
     """Where a run stands; stored in every checkpoint.
 
     seconds: of training steps; earlier_seconds: those of the processes before this one.
-    is_compiled: whether the blocks were compiled when the run began; it goes on the same way.
+    is_compiled, micro_rows: whether the blocks were compiled, and how batches were cut, when the
+        run began; it goes on the same way, or rounding would differ.
     """
 
     step: int = 0
@@ -114,4 +115,5 @@ class Progress:
     best_value: float | None = None
     best_step: int | None = None
     is_compiled: bool | None = None
+    micro_rows: int | None = None
     figures: dict[str, float] = field(default_factory=dict)

@@ -127,10 +127,14 @@ class _Run:
     def _prepare_model(self) -> None:
         job, settings = self.job, self.job.config
         job.model.train()
+        if self.progress.micro_rows is None:
+            self.progress.micro_rows = settings.micro_rows
         apply_precision(job.model, settings.precision, job.device)
         apply_recompute(job.model, settings.recompute)
         compiles = self.progress.is_compiled
-        if compiles is None:
+        if compiles is None and settings.compile is False:
+            compiles = False
+        elif compiles is None:
             tokens = (job.n_steps - self.progress.step) * job.speed.tokens_per_step
             expected_s = job.speed.expected_seconds(tokens, job.device, settings.precision)
             compiles, why = decide(settings.compile, job.device, expected_s)
@@ -151,7 +155,7 @@ class _Run:
             job.batches,
             progress.step + offset,
             job.n_steps + offset,
-            micro_rows=job.config.micro_rows or WHOLE_BATCH,
+            micro_rows=progress.micro_rows or WHOLE_BATCH,
             device=job.device,
         ) as feed:
             while progress.step < job.n_steps:
@@ -314,6 +318,7 @@ class _Run:
             "best_value": progress.best_value,
             "best_step": progress.best_step,
             "is_compiled": progress.is_compiled,
+            "micro_rows": progress.micro_rows,
             "figures": dict(progress.figures),
             "watch": self.watch.state(),
             "scheduled": scheduled,
@@ -329,7 +334,7 @@ class _Run:
         if job.average is not None:
             job.average.load_state_by_name(checkpoint.trainer_tensors("average"))
         self.watch.load_state(state["watch"])
-        names = ("tokens", "seconds", "best_value", "best_step", "is_compiled")
+        names = ("tokens", "seconds", "best_value", "best_step", "is_compiled", "micro_rows")
         self.progress = Progress(
             step=checkpoint.step,
             figures=dict(state["figures"]),

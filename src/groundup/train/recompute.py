@@ -86,6 +86,7 @@ def _products() -> dict[Any, int]:
         aten.mm.default: 0,
         aten.bmm.default: 0,
         aten.addmm.default: 1,
+        aten._scaled_mm.default: 0,
         aten.linear.default: 0,  # where a device has its own, and autograd sees it whole
     }
 

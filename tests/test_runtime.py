@@ -95,8 +95,16 @@ def test_the_disks_refusals_say_what_to_do(number: int, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_other_errors_of_a_disk_say_what_it_said() -> None:
+    with (
+        pytest.raises(StorageError, match=r"cannot write x: input/output error; see that its disk"),
+        storage_errors(Path("x")),
+    ):
+        raise OSError(errno.EIO, "input/output error")
+
+
 def test_other_errors_pass_through() -> None:
-    for error in (OSError(errno.EIO, "input/output error"), KeyError("x"), DataError("y")):
+    for error in (KeyError("x"), DataError("y")):
         with pytest.raises(type(error)) as caught, storage_errors(Path("x")):
             raise error
         assert caught.value is error

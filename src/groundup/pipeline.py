@@ -24,6 +24,7 @@ from groundup.recipe import Recipe, dump_recipe, load_recipe
 from groundup.runtime import (
     GroundupError,
     Listener,
+    StorageError,
     folder_lock,
     new_folder,
     peak_memory_bytes,
@@ -136,7 +137,8 @@ class Build:
             return Plan(stage.name, "run", self._what_changed(stage, manifest))
         working = self.out / stage.name / "working.json"
         if stage.in_place and working.is_file():
-            if read_json(working).get("fingerprint") == fingerprint:
+            otherwise = f"delete {working.parent} to run the stage again"
+            if _read(working, otherwise).get("fingerprint") == fingerprint:
                 return Plan(stage.name, "resume", "it was cut short")
             return Plan(stage.name, "run", "it was cut short, under other settings")
         return Plan(stage.name, "run", "not done yet")
@@ -168,7 +170,7 @@ class Build:
         """Make the run folder this recipe's, or refuse."""
         path = self.out / "run.json"
         if path.is_file():
-            before = read_json(path)
+            before = _read(path, "use another --out")
             if before["recipe"] != self.recipe.name:
                 raise GroundupError(
                     f"{self.out} was built with the recipe {before['recipe']}, not "
@@ -253,6 +255,17 @@ class Build:
 
 _STAGES: Mapping[str, Stage] = {stage.name: stage for stage in STAGES}
 STAGE_NAMES = tuple(_STAGES)
+
+
+def _read(path: Path, otherwise: str) -> dict[str, Any]:
+    """A JSON object that a build cannot go on without.
+
+    Raises StorageError if it is damaged.
+    """
+    try:
+        return dict(read_json(path))
+    except (OSError, ValueError, TypeError) as error:
+        raise StorageError(f"{path} is damaged; put a copy of it back, or {otherwise}") from error
 
 
 def _results(stage: str) -> list[str]:

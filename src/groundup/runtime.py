@@ -88,7 +88,10 @@ def storage_errors(path: Path) -> Iterator[None]:
             raise StorageError(
                 f"no permission to write {path}; choose another --out or change its permissions"
             ) from error
-        raise
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; "
+            "see that its disk is there, then run the same command again"
+        ) from error
 
 
 def _is_about(error: OSError, path: Path) -> bool:
@@ -348,8 +351,15 @@ def new_folder(path: Path) -> Iterator[Path]:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        made = temporary.stat()
         try:
             yield temporary
+            if not os.path.samestat(made, temporary.stat()):
+                # Its disk went away and what was written since made a folder of that name anew.
+                raise StorageError(
+                    f"{path.parent} is gone or another; "
+                    "see that its disk is there, then run the same command again"
+                )
             temporary.chmod(0o755)
             _fsync_tree(temporary)
             if path.exists():

@@ -8,6 +8,7 @@ step-00000500/
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -21,11 +22,13 @@ from torch import Tensor
 
 from groundup.runtime import (
     CheckpointError,
+    StorageError,
     hash_file,
     new_folder,
     read_json,
     remove_leftovers,
     stable_hash,
+    storage_errors,
     write_bytes,
     write_json,
 )
@@ -96,6 +99,7 @@ class CheckpointStore:
         self.save_weights = save_weights
         self.keep = keep
         self.warn = warn
+        self._made: os.stat_result | None = None
         self._writer: threading.Thread | None = None
         self._failure: BaseException | None = None
 
@@ -106,6 +110,10 @@ class CheckpointStore:
         checkpoints then still stand.
         """
         self.wait()
+        if self._made is None:
+            with storage_errors(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._made = self.folder.stat()
         self._writer = threading.Thread(target=self._write, args=(snapshot,), name="checkpoint")
         self._writer.start()
 
@@ -126,10 +134,24 @@ class CheckpointStore:
         try:
             path = self.folder / f"step-{snapshot.step:08d}"
             if not path.exists():  # it does when a run was stopped here and has just gone on
+                self._require_folder()
                 self._write_folder(path, snapshot)
+                self._require_folder()
             self._rotate(snapshot.best_step)
         except BaseException as error:  # told to the loop, which waits or looks at its next step
             self._failure = error
+
+    def _require_folder(self) -> None:
+        """Raise StorageError if the folder is not the one it was at first: its disk is lost.
+
+        To make it anew would be to train on in a place where no one looks for it.
+        """
+        assert self._made is not None
+        if not self.folder.is_dir() or not os.path.samestat(self._made, self.folder.stat()):
+            raise StorageError(
+                f"{self.folder} is gone; "
+                "see that its disk is there, then run the same command again"
+            )
 
     def _write_folder(self, path: Path, snapshot: Snapshot) -> None:
         with new_folder(path) as folder:
@@ -165,7 +187,7 @@ class CheckpointStore:
         remove_leftovers(self.folder)
         for path in reversed(self.paths()):
             if not_after is not None and path.name > f"step-{not_after:08d}":
-                shutil.rmtree(path)
+                _remove(path)
                 continue
             try:
                 checkpoint = read_checkpoint(path)
@@ -173,7 +195,7 @@ class CheckpointStore:
                 raise
             except CheckpointError as error:
                 self.warn(f"{error}; going back to the one before")
-                shutil.rmtree(path)
+                _remove(path)
                 continue
             if scheduled and not checkpoint.state["scheduled"]:
                 shutil.rmtree(path)
@@ -199,8 +221,17 @@ class CheckpointStore:
 
     def _rotate(self, best_step: int | None) -> None:
         for path in self.paths()[: -self.keep]:
-            if path.name != f"step-{best_step or 0:08d}":
-                shutil.rmtree(path)
+            if best_step is None or path.name != f"step-{best_step:08d}":
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Delete a checkpoint, or whatever stands in its place."""
+    with storage_errors(path):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 class OtherFormatError(CheckpointError):
@@ -210,10 +241,13 @@ class OtherFormatError(CheckpointError):
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint and hold every file against its hash.
 
-    Raises CheckpointError naming the first file that is missing, cut short or altered.
+    Raises CheckpointError naming the first file that is missing, cut short or altered, StorageError
+    if one may not be read: it is no worse for that.
     """
     try:
         state = dict(read_json(path / "trainer" / "state.json"))
+    except PermissionError as error:
+        raise _no_permission(error) from error
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged: state.json is unreadable") from error
     if state.get("format", FORMAT) != FORMAT:
@@ -228,6 +262,18 @@ def read_checkpoint(path: Path) -> Checkpoint:
         file = path / name
         if not file.is_file():
             raise CheckpointError(f"checkpoint {path} is damaged: {name} is missing")
-        if hash_file(file) != expected:
+        try:
+            found = hash_file(file)
+        except PermissionError as error:
+            raise _no_permission(error) from error
+        except OSError as error:  # a disk that cannot read what it holds
+            raise CheckpointError(f"checkpoint {path} is damaged: {name} is unreadable") from error
+        if found != expected:
             raise CheckpointError(f"checkpoint {path} is damaged: {name} is cut short or altered")
     return Checkpoint(path, state)
+
+
+def _no_permission(error: PermissionError) -> StorageError:
+    return StorageError(
+        f"no permission to read {error.filename}; change that, then run the same command again"
+    )

@@ -92,7 +92,9 @@ class _Run:
             job.listener.message(
                 f"{job.label}: going on from step {checkpoint.step} of {job.n_steps}"
             )
-        self.metrics.rewind(self.progress.step)
+        if n_damaged := self.metrics.rewind(self.progress.step):
+            lines = "1 line is" if n_damaged == 1 else f"{n_damaged} lines are"
+            job.listener.message(f"{self.metrics.path}: {lines} damaged and left out")
         self._prepare_model()
         with ExitStack() as stack:
             request = stack.enter_context(stop_request())

@@ -65,16 +65,32 @@ class MetricsFile:
     def close(self) -> None:
         """Nothing is held back: every line is written when it is logged."""
 
-    def rewind(self, step: int) -> None:
-        """Drop the lines after `step`, and a last line that was cut short."""
-        if self.path.exists():
-            kept = [line for line in self if line["step"] <= step]
-            write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+    def rewind(self, step: int) -> int:
+        """Drop the lines after `step`, a last line that was cut short, and damaged ones.
+
+        Returns how many were damaged.
+        """
+        if not self.path.exists():
+            return 0
+        lines = self.path.read_bytes().split(b"\n")
+        kept = [line for line in self if line["step"] <= step]
+        if lines[-1].startswith(b"{") or not lines[-1]:  # a line cut short, or none
+            lines.pop()
+        n_damaged = sum(1 for line in lines if _parse(line) is None)
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        return n_damaged
 
     def __iter__(self) -> Iterator[dict[str, float]]:
-        with self.path.open(encoding="utf-8", errors="replace") as file:
+        with self.path.open("rb") as file:
             for line in file:
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError:
-                    return
+                if (values := _parse(line)) is not None:
+                    yield values
+
+
+def _parse(line: bytes) -> dict[str, float] | None:
+    """The figures of a line, or None if it is damaged."""
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) and "step" in values else None

@@ -31,12 +31,12 @@ from kill import (
     SMALL,
     Watched,
     begin_run,
-    being_written,
     checkpoints,
     commit,
     copy_without,
     has_each_step_once,
     is_whole,
+    leftovers,
     metrics,
     newest_checkpoint,
     run_stage,
@@ -223,14 +223,14 @@ def full_disk(lab: Lab, *, strikes: str, sets: Sequence[str], after: int, leave:
     with small_disk(lab.folder / f"disk-{strikes}") as disk:
         run = copy_without(lab.begun, disk / "run")
         watched = build(run, [*SETS, *sets])
-        watched.wait_for(lambda: watched.step(STAGE) >= after and not being_written(run / STAGE))
+        watched.wait_for(lambda: watched.step(STAGE) >= after and not leftovers(run / STAGE))
         stood = newest_checkpoint(run / STAGE) or 0
         fill_until_it_ends(watched, disk, leave)
         checks = {
             "one_line": is_one_line(watched),
             "struck_there": strikes in last_line(watched),
             "nothing_is_lost": nothing_is_lost(run, stood),
-            "no_leftovers": not being_written(run / STAGE),
+            "no_leftovers": not leftovers(run / STAGE),
         }
         still_full = start(run)
         fill_until_it_ends(still_full, disk, leave)
@@ -505,7 +505,7 @@ def damaged(lab: Lab, name: str) -> Outcome:
     elif damage.n_passed:
         rest = stood[: -damage.n_passed]
         checks["from_the_one_before"] = watched.went_on_from(STAGE) == (rest[-1] if rest else None)
-    checks |= lab.ends_alike(run) | {"no_leftovers": not being_written(run / STAGE)}
+    checks |= lab.ends_alike(run) | {"no_leftovers": not leftovers(run / STAGE)}
     if not damage.keeps_metrics:
         del checks["same_metrics"]
     return Outcome(code, told[0] if told else last_line(watched), checks)

@@ -209,15 +209,21 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
 
 
-def being_written(folder: Path) -> list[str]:
-    """What a stage was writing when it died: `step-00000012`, `metrics.jsonl`, `model`."""
-    found = [*folder.glob(".*.tmp"), *folder.glob("checkpoints/.*.tmp")]
-    return sorted(path.name.removesuffix(".tmp")[1:].rsplit(".", 1)[0] for path in found)
+def leftovers(folder: Path) -> set[Path]:
+    """What a stage that died has left half written, or half removed."""
+    half_written = {*folder.glob(".*.tmp"), *folder.glob("checkpoints/.*.tmp")}
+    return half_written | {path for path in checkpoints(folder) if not is_whole(path)}
 
 
-def being_removed(folder: Path) -> list[str]:
-    """Checkpoints that are not whole: a stage that died while it removed an old one leaves some."""
-    return [path.name for path in checkpoints(folder) if not is_whole(path)]
+def being_written(left: set[Path]) -> list[str]:
+    """Those half written, by name: `step-00000012`, `metrics.jsonl`, `model`."""
+    names = [path.name.removesuffix(".tmp") for path in left if path.suffix == ".tmp"]
+    return sorted(name[1:].rsplit(".", 1)[0] for name in names)
+
+
+def being_removed(left: set[Path]) -> list[str]:
+    """Checkpoints of which a part is gone."""
+    return sorted(path.name for path in left if path.suffix != ".tmp")
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -383,22 +389,24 @@ def has_come(aim: Aim, watched: Watched, stage: str, folder: Path, eval_every: i
 
 def strike(stage: str, run: Path, aim: Aim, eval_every: int) -> Kill | None:
     """Run a stage and kill it at the moment aimed for; None if it ended before."""
-    watched = Watched([stage, str(run), "--json", "--device", "cpu"])
     folder = run / stage
+    from_before = leftovers(folder)
+    watched = Watched([stage, str(run), "--json", "--device", "cpu"])
     came = watched.wait_for(lambda: has_come(aim, watched, stage, folder, eval_every))
     time.sleep(aim.delay_s if came else 0)
     if not watched.kill():
         if watched.process.returncode != 0:
             raise RuntimeError(f"{stage} failed: {watched.errors}")
         return None
+    left = leftovers(folder) - from_before
     return Kill(
         stage,
         aim.kind,
         step=watched.step(stage),
         began_from=watched.went_on_from(stage),
         newest=newest_checkpoint(folder),
-        writing=being_written(folder),
-        removing=being_removed(folder),
+        writing=being_written(left),
+        removing=being_removed(left),
         evaluating=is_evaluating(watched, stage, eval_every),
     )
 

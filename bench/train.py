@@ -7,9 +7,9 @@ with the same fused AdamW and clipping; they take turns of a few steps, so that 
 noisy for all, and between the turns the parent measures what a large matrix product reaches. Ours
 runs as `groundup build` runs it: blocks compiled, micro-batches that suit the machine, freed memory
 kept. The peers run as their own training scripts call them on a CPU: eagerly, the whole batch at
-once; `--peers-compiled` adds both under torch.compile. A turn is timed without its first step after
-a pause. Tokens per second are medians over the rounds; memory is the process's peak, and that peak
-less what the process held before it built the model.
+once; `--eager` adds ours without the compiler, `--peers-compiled` both peers with it. A turn is
+timed without its first step after a pause. Tokens per second are medians over the rounds; memory is
+the process's peak, and that peak less what the process held before it built the model.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def llama(vocab_size: int, seq_len: int, d_model: int, n_layers: int, n_heads: i
 SIZES = {
     "1m": Size(llama(1024, 256, 128, 4, 4), rows=16, turn_steps=10),
     "14m": Size(llama(8192, 512, 384, 6, 6), rows=8, turn_steps=2),
-    "124m": Size(llama(50304, 512, 768, 12, 12), rows=8, turn_steps=1),
+    "124m": Size(llama(50304, 512, 768, 12, 12), rows=4, turn_steps=1),  # all sides fit in 24 GiB
 }
 
 
@@ -266,12 +266,10 @@ class Process:
 # --- the comparison -------------------------------------------------------------------------------
 
 
-def measure(name: str, rounds: int, peers_compiled: bool) -> dict[str, Any]:
+def measure(name: str, rounds: int, more_sides: list[str]) -> dict[str, Any]:
     """All sides at one size; returns the figures of that size."""
     size = SIZES[name]
-    names = ["ours-compiled", "ours", "transformers", "litgpt"]
-    if peers_compiled:
-        names += ["transformers-compiled", "litgpt-compiled"]
+    names = ["ours-compiled", "transformers", "litgpt", *more_sides]
     sides = {side: Process(side, name) for side in names}
     device = torch.device("cpu")
     turns: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
@@ -342,15 +340,19 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--eager", action="store_true", help="also run ours without the compiler")
     parser.add_argument("--peers-compiled", action="store_true", help="also compile the peers")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve(options.serve, SIZES[options.sizes[0]])
         return
+    more_sides = ["ours"] if options.eager else []
+    if options.peers_compiled:
+        more_sides += ["transformers-compiled", "litgpt-compiled"]
     found, figures = {}, {}
     for name in options.sizes:
-        found[name] = measure(name, options.rounds, options.peers_compiled)
+        found[name] = measure(name, options.rounds, more_sides)
         figures |= figures_of(name, found[name])
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False

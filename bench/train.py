@@ -65,7 +65,7 @@ def llama(vocab_size: int, seq_len: int, d_model: int, n_layers: int, n_heads: i
 SIZES = {
     "1m": Size(llama(1024, 256, 128, 4, 4), rows=16, turn_steps=10),
     "14m": Size(llama(8192, 512, 384, 6, 6), rows=8, turn_steps=2),
-    "124m": Size(llama(50304, 512, 768, 12, 12), rows=4, turn_steps=1),  # all sides fit in 24 GiB
+    "124m": Size(llama(50304, 512, 768, 12, 12), rows=8, turn_steps=1),  # three sides fit in 24 GiB
 }
 
 
@@ -83,14 +83,14 @@ class Ours:
         from groundup.optim import AdamWConfig, Optimizer
         from groundup.train.compiling import compile_blocks
         from groundup.train.objectives import next_token_loss
-        from groundup.train.stage import MICRO_TOKENS_CPU
+        from groundup.train.stage import cpu_micro_tokens
         from groundup.train.step import StepRule
 
         keep_freed_memory()
         model = build_decoder(size.model, 0)
         if compiled:
             compile_blocks(model)
-        self.micro_rows = max(1, MICRO_TOKENS_CPU // size.model.max_seq_len)
+        self.micro_rows = max(1, cpu_micro_tokens(size.model.d_model) // size.model.max_seq_len)
         optimizer = Optimizer(model, AdamWConfig())
         self.rule = StepRule(model, optimizer, next_token_loss, "float32", 1.0)
 
@@ -190,6 +190,7 @@ class LitGPT(Peer):
                 intermediate_size=config.d_ff,
             )
         )
+        model.apply(model._init_weights)
         model.lm_head.weight = model.transformer.wte.weight
         super().__init__(model, compiled)
 

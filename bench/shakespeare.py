@@ -70,9 +70,9 @@ def decoder(d_model: int, n_layers: int, n_heads: int, dropout: float) -> ModelC
     )
 
 
-WSD = ScheduleConfig(shape="wsd", warmup_steps=50, decay_fraction=0.6)
-SHORT = Setting(decoder(128, 4, 4, 0.0), 8, MuonConfig(lr=5e-3), WSD)
-LONG = Setting(decoder(256, 6, 4, 0.15), 16, MuonConfig(lr=3e-3), WSD)
+WSD = ScheduleConfig(shape="wsd", warmup_steps=30, decay_fraction=0.8)
+SHORT = Setting(decoder(128, 4, 4, 0.0), 4, MuonConfig(lr=5e-3), WSD)
+LONG = Setting(decoder(192, 4, 6, 0.1), 8, MuonConfig(lr=4e-3), WSD)
 LONG_FROM_S = 600.0
 
 

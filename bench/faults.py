@@ -636,6 +636,8 @@ def main() -> int:
     parser.add_argument("--only", default="", help="faults whose names hold this")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    # Of a shell's background job SIGINT is ignored, and by all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     started = time.perf_counter()
     outcomes: dict[str, Outcome] = {}
     skipped: dict[str, str] = {}

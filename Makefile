@@ -1,5 +1,6 @@
 # Everything that README.md promises. Needs Python 3.11 or newer, pip and make.
 PYTHON ?= python3
+PYTEST_ARGS ?= -n auto --maxprocesses 4
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/quickstart

@@ -16,6 +16,7 @@ FIRST = ("runtime",)
 PARTS = ("tokenizer", "model", "optim", "demo")
 MIDDLE = ("data", "generate", "distributed", "export", "plan")
 STAGES = ("align", "evaluate", "serve", "report")
+WHOLE = ("recipe", "stages", "pipeline")
 # What each part may import beside itself.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "runtime": (),
@@ -34,7 +35,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "stages": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, "recipe"),
     "pipeline": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, "recipe", "stages"),
     "terminal": FIRST,
-    "cli": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, "recipe", "stages", "pipeline", "terminal"),
+    "cli_tokenizer": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, *WHOLE, "terminal"),
+    "cli": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, *WHOLE, "terminal", "cli_tokenizer"),
     "__main__": ("cli",),
     "__init__": (),
 }

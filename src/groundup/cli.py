@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from groundup import __version__
+from groundup.cli_tokenizer import with_stage
 from groundup.runtime import GroundupError, format_count, keep_freed_memory, to_dict
 
 app = typer.Typer(
@@ -159,6 +160,7 @@ for _stage, _summary in {
     "report": "Write a run's report.",
 }.items():
     app.command(_stage)(_stage_command(_stage, _summary))
+app.add_typer(with_stage(_stage_command("tokenizer", "Train a run's tokenizer.")), name="tokenizer")
 
 
 def _display(stages: tuple[str, ...], *, quiet: bool, as_json: bool) -> Any:
@@ -298,7 +300,7 @@ def generate(
     loaded = _load(model, device)
     tokenizer = loaded.tokenizer
     ids = [tokenizer.end_of_text_id, *tokenizer.encode(prompt)]
-    stops = {tokenizer.end_of_text_id, tokenizer.im_end_id}
+    stops = set(tokenizer.stop_ids)
     print(prompt, end="", flush=True)
     for piece in stream_text(loaded.model, tokenizer, ids, stop_ids=stops, config=sampling):
         print(piece, end="", flush=True)

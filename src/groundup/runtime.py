@@ -22,15 +22,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, dataclass_transform
 
 import numpy as np
-import torch
 import xxhash
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from groundup import __version__
+
+if TYPE_CHECKING:  # imported where it is used: words are counted in processes that need none of it
+    import torch
 
 T = TypeVar("T")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
@@ -161,6 +163,8 @@ def derive_seed(seed: int, *names: str | int) -> int:
 
 def torch_generator(seed: int, *names: str | int) -> torch.Generator:
     """A CPU generator for one purpose."""
+    import torch
+
     return torch.Generator().manual_seed(derive_seed(seed, *names))
 
 
@@ -172,6 +176,8 @@ def select_device(name: str = "auto") -> torch.device:
 
     Raises GroundupError if there is no such device here.
     """
+    import torch
+
     if name != "auto":
         try:
             return torch.empty(0, device=name).device
@@ -188,6 +194,8 @@ def select_device(name: str = "auto") -> torch.device:
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """Context in which matrix products run in `precision`; weights stay in float32."""
+    import torch
+
     return torch.autocast(
         device.type, dtype=torch.bfloat16, enabled=precision != "float32", cache_enabled=True
     )
@@ -198,6 +206,8 @@ def deterministic(device: torch.device, wanted: bool) -> None:
 
     A CPU does so anyway. On CUDA some kernels become slower, and one that has no such form raises.
     """
+    import torch
+
     if wanted and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
@@ -239,6 +249,8 @@ def matmul_flops(device: torch.device, precision: Precision, size: int = 0) -> f
 
     The best of several, which takes a fraction of a second.
     """
+    import torch
+
     size = size or (8192 if device.type == "cuda" else 1024)
     dtype = torch.float32 if precision == "float32" else torch.bfloat16
     values = torch.linspace(-1, 1, size * size, device=device, dtype=dtype)  # no draw, not all one
@@ -255,6 +267,8 @@ def matmul_flops(device: torch.device, precision: Precision, size: int = 0) -> f
 
 def synchronize(device: torch.device) -> None:
     """Wait for the device to have done all it was asked."""
+    import torch
+
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -273,6 +287,8 @@ def peak_memory_bytes() -> int:
 
 def memory_in_use_bytes(device: torch.device) -> int:
     """The most that was allocated on a GPU, else this process's resident size now; 0 if unknown."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
@@ -284,6 +300,8 @@ def memory_in_use_bytes(device: torch.device) -> int:
 
 def machine_description() -> dict[str, Any]:
     """What the report says about where it ran."""
+    import torch
+
     device = select_device()
     accelerator = torch.cuda.get_device_name() if device.type == "cuda" else None
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from groundup import __version__, demo
 from groundup.align.preference import align
 from groundup.data.prepare import prepare
-from groundup.data.prepared import read_texts
+from groundup.data.prepared import document_files
 from groundup.data.read import source_fingerprint
 from groundup.data.records import Record, record_from_row
 from groundup.evaluate.stage import CheckSet, evaluate
@@ -26,7 +27,8 @@ from groundup.runtime import (
     to_dict,
     write_json,
 )
-from groundup.tokenizer import train_tokenizer
+from groundup.tokenizer import train_tokenizer_on_files
+from groundup.tokenizer.counts import shards_of
 from groundup.train.context import StageContext
 from groundup.train.finetune import finetune
 from groundup.train.pretrain import pretrain
@@ -103,8 +105,12 @@ def demo_records(recipe: Recipe) -> Iterator[Record]:
 
 
 def _run_tokenizer(build: BuildView, folder: Path) -> dict[str, Any]:
-    tokenizer = train_tokenizer(read_texts(build.out / "data", "train"), build.recipe.tokenizer)
+    config = build.recipe.tokenizer
+    counts = build.out / "tokenizer.counts"  # beside the folder, so that it outlives a kill
+    shards = shards_of(document_files(build.out / "data", "train"), config.counting)
+    tokenizer = train_tokenizer_on_files(shards, config, folder=counts, listener=build.listener)
     tokenizer.save(folder)
+    shutil.rmtree(counts)
     return {"vocab_size": tokenizer.vocab_size, "tokenizer_fingerprint": tokenizer.fingerprint}
 
 

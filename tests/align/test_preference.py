@@ -131,7 +131,7 @@ def test_only_the_last_reply_is_marked(tiny_tokenizer: Tokenizer) -> None:
     pair = render_pair(tiny_tokenizer, preference("A?", "An earlier reply.", "C?"))
     for side, reply in ((pair.chosen, "Yes, a cat!"), (pair.rejected, "No.")):
         marked = [i for i, trained in zip(side.ids, side.loss_mask, strict=True) if trained]
-        assert marked[-1] == tiny_tokenizer.im_end_id
+        assert marked[-1] == tiny_tokenizer.end_of_turn_id
         assert tiny_tokenizer.decode(marked) == reply
     first = pair.chosen.loss_mask.index(True)
     assert pair.chosen.ids[:first] == pair.rejected.ids[:first]

@@ -161,6 +161,11 @@ def test_rows_become_what_their_columns_say(tmp_path: Path) -> None:
             "message 0 is of role 'assistant'",
         ),
         (
+            {"prompt": [USER, ASSISTANT], "chosen": "a", "rejected": "b"},
+            "roles_out_of_order",
+            "the prompt ends with the assistant",
+        ),
+        (
             {"prompt": "a", "chosen": [ASSISTANT], "rejected": "b"},
             "not_a_string",
             "chosen must be a string, got list",

@@ -105,7 +105,7 @@ def test_replies_are_those_of_the_chat_stream_one_by_one(
 
 def test_a_reply_ends_at_the_end_of_a_turn_or_of_a_text(tiny_tokenizer: Tokenizer) -> None:
     assert chat_stop_ids(tiny_tokenizer) == {
-        tiny_tokenizer.im_end_id,
+        tiny_tokenizer.end_of_turn_id,
         tiny_tokenizer.end_of_text_id,
     }
 

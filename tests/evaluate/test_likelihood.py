@@ -11,7 +11,7 @@ from groundup.model import Decoder, ModelConfig, build_decoder
 from groundup.tokenizer import Tokenizer
 
 SEQ_LEN = 16
-BYTES = Tokenizer([], "qwen2")  # a token for each byte, so that lengths can be counted
+BYTES = Tokenizer.byte_level([])  # a token for each byte, so that lengths can be counted
 
 
 def small_model(*, uniform: bool = False) -> Decoder:
@@ -88,7 +88,7 @@ def test_the_batch_a_document_is_in_changes_nothing() -> None:
 
 def test_bits_per_byte_does_not_depend_on_the_tokenizer_for_a_uniform_byte_model() -> None:
     (a,) = BYTES.encode("a")
-    merged = Tokenizer([(a, a)], "qwen2")
+    merged = Tokenizer.byte_level([(a, a)])
     assert len(merged.encode("aaaa")) == 2
     config = ModelConfig(
         vocab_size=merged.vocab_size, max_seq_len=SEQ_LEN, d_model=32, n_layers=1, n_heads=2

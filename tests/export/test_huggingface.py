@@ -78,7 +78,7 @@ def test_transformers_generates_the_same(
     save_model_folder(model, tokenizer, tmp_path, chat=True)
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path)
     prompt = tokenizer.encode("The dog sat")
-    stops = {tokenizer.im_end_id, tokenizer.end_of_text_id}
+    stops = {tokenizer.end_of_turn_id, tokenizer.end_of_text_id}
     greedy = SamplingConfig(temperature=0, max_tokens=20)
     ours = list(stream_tokens(model, prompt, stop_ids=stops, config=greedy))
     ids = torch.tensor([prompt])

@@ -161,6 +161,6 @@ def test_the_reply_ends_at_the_turns_end(session: ChatSession, monkeypatch) -> N
     monkeypatch.setattr(chat_module, "stream_text", stream)
     list(session.say("Hi"))
     tokenizer = session.tokenizer
-    assert set(seen["stop_ids"]) == {tokenizer.im_end_id, tokenizer.end_of_text_id}
+    assert set(seen["stop_ids"]) == {tokenizer.end_of_turn_id, tokenizer.end_of_text_id}
     assert seen["config"].max_tokens == SAMPLING.max_tokens
     assert seen["config"].temperature == SAMPLING.temperature

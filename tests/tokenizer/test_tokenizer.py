@@ -6,16 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from groundup.runtime import TokenizerError
 from groundup.tokenizer import (
-    SPECIAL_TOKENS,
+    CHAT_FORMATS,
     StreamDecoder,
     Tokenizer,
     TokenizerConfig,
-    split_text,
-    train_bpe,
     train_tokenizer,
 )
-from groundup.tokenizer.bpe import encode_word, rank_merges
+from groundup.tokenizer.bpe import byte_level_bpe, train_bpe
+from groundup.tokenizer.normalize import Nfc
+from groundup.tokenizer.pretokenize import LibraryCutter, PatternCutter
+from groundup.tokenizer.tokenizer import Roles
+
+SPECIAL_TOKENS = CHAT_FORMATS["chatml"].special_tokens
 
 SPELLINGS = st.one_of(st.text(), st.sampled_from(SPECIAL_TOKENS), st.sampled_from(["<|", "|>"]))
 NASTY_TEXTS = st.lists(SPELLINGS, max_size=6).map("".join)
@@ -37,26 +41,30 @@ def test_special_tokens_cannot_be_spelled(tokenizer: Tokenizer, text: str) -> No
 @given(text=st.text("ab \n'sA1é天🙂", max_size=60))
 @SETTINGS
 def test_encoding_is_that_of_the_readable_encoder(tokenizer: Tokenizer, text: str) -> None:
-    ranks = rank_merges(tokenizer.merges)
-    plain = [i for word in split_text(text, tokenizer.pattern) for i in encode_word(word, ranks)]
+    plain = [i for word in tokenizer.cutter.cut(text) for i in tokenizer.model.encode_word(word)]
     assert tokenizer.encode(text) == plain
+    assert tokenizer.encode_batch([text, text]) == [plain, plain]
 
 
 def test_special_tokens_are_the_last_three_ids(tokenizer: Tokenizer) -> None:
-    specials = (tokenizer.end_of_text_id, tokenizer.im_start_id, tokenizer.im_end_id)
+    specials = tuple(tokenizer.special_tokens.values())
     assert specials == (397, 398, 399)
     assert tuple(tokenizer.token_bytes(i).decode() for i in specials) == SPECIAL_TOKENS
     assert tokenizer.vocab_size == 400
 
 
 def test_decoding_leaves_special_tokens_out(tokenizer: Tokenizer) -> None:
-    ids = [tokenizer.im_start_id, *tokenizer.encode("home"), tokenizer.end_of_text_id]
+    ids = [
+        tokenizer.special_id("<|im_start|>"),
+        *tokenizer.encode("home"),
+        tokenizer.end_of_text_id,
+    ]
     assert tokenizer.decode(ids) == "home"
     assert tokenizer.decode_bytes(iter(ids)) == b"home"
 
 
 def test_half_a_character_decodes_to_the_replacement_character(tokenizer: Tokenizer) -> None:
-    bare = Tokenizer([], "qwen2")
+    bare = Tokenizer.byte_level([])
     assert bare.decode(bare.encode("é")[:1]) == "\ufffd"
 
 
@@ -72,9 +80,9 @@ def test_empty_text_and_broken_unicode(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(tokenizer.encode("x\ud83dy")) == "x\ufffdy"
 
 
-def test_a_million_spaces_are_encoded() -> None:  # where tiktoken alone panics
+def test_a_million_spaces_are_encoded() -> None:
     n_spaces = 1_000_000
-    spaces = Tokenizer(train_bpe({" " * 64: 1}, 6), "qwen2")
+    spaces = Tokenizer.byte_level(train_bpe({b" " * 64: 1}, 6))
     [longest] = spaces.encode(" " * 64)
     ids = spaces.encode(" " * n_spaces + "x")
     n_longest, rest = divmod(n_spaces - 1, 64)  # the last space goes with the x
@@ -114,3 +122,48 @@ def test_a_worker_process_gets_an_equal_tokenizer(tokenizer: Tokenizer) -> None:
     copy = ForkingPickler.loads(ForkingPickler.dumps(tokenizer))
     assert copy.fingerprint == tokenizer.fingerprint
     assert copy.encode("home") == tokenizer.encode("home")
+
+
+# --- offsets --------------------------------------------------------------------------------------
+
+
+@given(text=NASTY_TEXTS)
+@SETTINGS
+def test_offsets_cut_the_text_into_its_tokens(tokenizer: Tokenizer, text: str) -> None:
+    found = tokenizer.encode_with_offsets(text)
+    assert [token_id for token_id, _, _ in found] == tokenizer.encode(text)
+    data = text.encode()
+    assert [data[a:b] for _, a, b in found] == [tokenizer.token_bytes(i) for i, _, _ in found]
+    assert [a for _, a, _ in found] == [0, *(b for _, _, b in found)][: len(found)]
+
+
+def test_offsets_are_those_of_the_normalised_text() -> None:
+    tokenizer = Tokenizer.with_chat_format(
+        byte_level_bpe([]), PatternCutter("qwen2"), normalizer=Nfc()
+    )
+    assert [(a, b) for _, a, b in tokenizer.encode_with_offsets("e\u0301")] == [(0, 1), (1, 2)]
+    assert not tokenizer.is_lossless
+    assert tokenizer.decode(tokenizer.encode("e\u0301")) == "é"
+
+
+def test_a_cutter_that_rewrites_words_has_no_offsets() -> None:
+    cutter = LibraryCutter('{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"}')
+    tokenizer = Tokenizer.with_chat_format(byte_level_bpe([]), cutter)
+    with pytest.raises(TokenizerError, match="LibraryCutter rewrites words"):
+        tokenizer.encode_with_offsets("a b")
+
+
+# --- special tokens -------------------------------------------------------------------------------
+
+
+def test_a_tokenizer_without_a_token_for_something_says_so() -> None:
+    bare = Tokenizer(byte_level_bpe([]), PatternCutter("gpt2"), special_tokens={}, roles=Roles())
+    assert bare.stop_ids == frozenset()
+    with pytest.raises(TokenizerError, match="no token for end of text, which training needs"):
+        _ = bare.end_of_text_id
+    with pytest.raises(TokenizerError, match=r"no special token '<s>', only none at all"):
+        bare.special_id("<s>")
+
+
+def test_tokens_are_written_as_tokenizer_json_has_them(tokenizer: Tokenizer) -> None:
+    assert [tokenizer.token_string(i) for i in (0, 220, 397)] == ["!", "Ġ", "<|endoftext|>"]

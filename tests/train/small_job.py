@@ -30,7 +30,7 @@ def small_model(seed: int = 0) -> Decoder:
 
 def small_tokenizer() -> Tokenizer:
     """Bytes, one merge, the special tokens."""
-    return Tokenizer([(97, 98)], "qwen2")
+    return Tokenizer.byte_level([(97, 98)])
 
 
 def token_batch(ids: torch.Tensor, loss_mask: torch.Tensor) -> TokenBatch:

@@ -177,7 +177,7 @@ def test_it_learns_the_replies(tiny_tokenizer: Tokenizer, tiny_run: Path, tmp_pa
     assert losses[-1] < losses[0] - 0.5
     assert counts["chats"] == sum(1 for _ in read_chats(data, "train"))
     ids = json.loads((context.model_folder / "generation_config.json").read_text())
-    assert ids["eos_token_id"] == [tiny_tokenizer.im_end_id, tiny_tokenizer.end_of_text_id]
+    assert ids["eos_token_id"] == [tiny_tokenizer.end_of_turn_id, tiny_tokenizer.end_of_text_id]
     shards = TokenShards.open(context.folder / "tokens" / "train")
     assert shards.n_trained == counts["trained_tokens"]
     assert RowPlan.load(context.folder / "tokens" / "train").n_rows == counts["rows"]

@@ -148,9 +148,14 @@ class _DocumentWriter:
 # --- reading back ---------------------------------------------------------------------------------
 
 
+def document_files(folder: Path, split: Split) -> list[Path]:
+    """The Parquet files of a split, in the order they were written."""
+    return sorted((_prepared(folder) / "documents").glob(f"{split}-*.parquet"))
+
+
 def read_texts(folder: Path, split: Split, source: str | None = None) -> Iterator[str]:
     """The texts of a split in the order they were written, of one source if it is named."""
-    for path in sorted((_prepared(folder) / "documents").glob(f"{split}-*.parquet")):
+    for path in document_files(folder, split):
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(columns=["source", "text"], batch_size=1024):
                 names, texts = (batch.column(name).to_pylist() for name in ("source", "text"))

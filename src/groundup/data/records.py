@@ -8,8 +8,7 @@ from typing import Any
 
 from groundup.runtime import DataError
 from groundup.tokenizer.chat import Message, check_conversation
-
-ROLES = ("system", "user", "assistant")
+from groundup.tokenizer.templates import ROLES
 
 
 @dataclass(frozen=True)
@@ -114,6 +113,8 @@ def _preference(row: Mapping[str, Any], record_id: str, source: str) -> Preferen
         raise Refused("equal_sides", "chosen and rejected are the same")
     turns = _plain_turns(prompt, "prompt")
     conversation = _checked([*turns, {"role": "assistant", "content": chosen}])
+    if conversation[-2].role == "assistant":
+        raise Refused("roles_out_of_order", "the prompt ends with the assistant, who comes next")
     return Preference(conversation[:-1], chosen, rejected, record_id, source)
 
 

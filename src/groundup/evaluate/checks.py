@@ -62,7 +62,7 @@ class CheckScore:
 
 def chat_stop_ids(tokenizer: Tokenizer) -> set[int]:
     """Tokens that end a reply: the end of a turn, the end of a text."""
-    return {tokenizer.im_end_id, tokenizer.end_of_text_id}
+    return set(tokenizer.stop_ids)
 
 
 def reply_to(

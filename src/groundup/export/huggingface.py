@@ -84,8 +84,8 @@ def save_weights_folder(
         end = tokenizer.end_of_text_id
         ids: dict[str, Any] = {
             "bos_token_id": end,
-            "eos_token_id": [tokenizer.im_end_id, end] if chat else end,
-            "pad_token_id": end,
+            "eos_token_id": list(dict.fromkeys([tokenizer.end_of_turn_id, end])) if chat else end,
+            "pad_token_id": tokenizer.special_tokens[pad] if (pad := tokenizer.roles.pad) else end,
         }
         write_json(folder / "config.json", {**_hugging_face_config(config), **ids})
         write_json(folder / "generation_config.json", ids)

@@ -40,7 +40,7 @@ class ChatSession:
         sampling = replace(
             self.sampling, seed=derive_seed(self.sampling.seed, "reply", self.n_replies)
         )
-        stops = {self.tokenizer.im_end_id, self.tokenizer.end_of_text_id}
+        stops = set(self.tokenizer.stop_ids)
         pieces = []
         try:
             for piece in stream_text(

@@ -1,9 +1,6 @@
 """Text to token ids and back, conversations included. `tokenizer.py` is the place to begin."""
 
-from groundup.tokenizer.bpe import train_bpe
 from groundup.tokenizer.chat import (
-    CHAT_TEMPLATE,
-    SPECIAL_TOKENS,
     FittedChat,
     Message,
     RenderedChat,
@@ -12,26 +9,35 @@ from groundup.tokenizer.chat import (
     fit_chat,
     render_chat,
 )
-from groundup.tokenizer.pretokenize import PATTERNS, count_pretokens, split_text
-from groundup.tokenizer.tokenizer import StreamDecoder, Tokenizer
-from groundup.tokenizer.trainer import TokenizerConfig, train_tokenizer
+from groundup.tokenizer.formats import open_tokenizer, save_ranks, save_tokenizer
+from groundup.tokenizer.pretokenize import PATTERNS, PatternCutter
+from groundup.tokenizer.stream import StreamDecoder
+from groundup.tokenizer.templates import CHAT_FORMATS, ChatFormat
+from groundup.tokenizer.tokenizer import Tokenizer
+from groundup.tokenizer.trainer import (
+    TokenizerConfig,
+    train_tokenizer,
+    train_tokenizer_on_files,
+)
 
 __all__ = [
-    "CHAT_TEMPLATE",
+    "CHAT_FORMATS",
     "PATTERNS",
-    "SPECIAL_TOKENS",
+    "ChatFormat",
     "FittedChat",
     "Message",
+    "PatternCutter",
     "RenderedChat",
     "Role",
     "StreamDecoder",
     "Tokenizer",
     "TokenizerConfig",
     "check_conversation",
-    "count_pretokens",
     "fit_chat",
+    "open_tokenizer",
     "render_chat",
-    "split_text",
-    "train_bpe",
+    "save_ranks",
+    "save_tokenizer",
     "train_tokenizer",
+    "train_tokenizer_on_files",
 ]

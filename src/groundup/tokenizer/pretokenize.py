@@ -1,21 +1,28 @@
-r"""Cut text into pre-tokens: the pieces that byte-pair merges never cross.
+r"""Cut text into pre-tokens: the words that no token ever crosses.
 
 A pre-token is about a word with the space before it, a run of digits, of punctuation or of white
 space. The cut is made by one regular expression, and software downstream (llama.cpp, Ollama) knows
 a tokenizer by exactly that expression, so the published ones stand here to the letter. Called by
-the trainers, and by tests as the plain path beside the encoder's own cutting.
+the trainers and by Tokenizer.encode; `compiled/scan.py` cuts by the same patterns without a regular
+expression, and is held against this.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from types import MappingProxyType
+from typing import Any
 
 import regex
 
-# What the three share: a contraction, a word, a number, punctuation, and white space. `\s+(?!\S)`
+from groundup.runtime import TokenizerError
+from groundup.tokenizer.normalize import library_part
+from groundup.tokenizer.unicode_classes import at_this_unicode, is_known_alike
+
+# What they share: a contraction, a word, a number, punctuation, and white space. `\s+(?!\S)`
 # takes a run of spaces but for the last, which goes with the word that follows.
 PATTERNS: Mapping[str, str] = MappingProxyType(
     {
@@ -31,30 +38,121 @@ PATTERNS: Mapping[str, str] = MappingProxyType(
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
             r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
         ),
+        # github.com/openai/tiktoken, tiktoken_ext/openai_public.py: GPT-4
+        "cl100k": (
+            r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"
+            r"| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
+        ),
+        # the same file: GPT-4o; words are also cut where a capital follows a small letter
+        "o200k": (
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+            r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+        ),
     }
 )
 
 
-def split_text(text: str, pattern: str) -> list[str]:
-    """Cut `text` by the pattern of that name; the pieces joined give the text back.
+@dataclass(frozen=True)
+class PatternCutter:
+    """Cut by a regular expression; the words joined are the text's UTF-8, every byte of it.
 
-    >>> split_text("It's 1999, \\n  friend!", "qwen2")
-    ['It', "'s", ' ', '1', '9', '9', '9', ',', ' \\n', ' ', ' friend', '!']
-    >>> split_text("It's 1999", "gpt2"), split_text("It's 1999", "llama3")
-    (['It', "'s", ' 1999'], ['It', "'s", ' ', '199', '9'])
+    pattern  a name of PATTERNS, or an expression of one's own, for which text between its matches
+             is a word too
+
+    >>> PatternCutter("qwen2").cut("It's 42 µm")
+    [b'It', b"'s", b' ', b'4', b'2', b' \xc2\xb5m']
+    >>> PatternCutter(r"[a-z]+").cut("one, two")
+    [b'one', b', ', b'two']
     """
-    return _compiled(pattern).findall(text)
+
+    pattern: str
+
+    is_lossless = True
+
+    def __post_init__(self) -> None:
+        try:
+            _compile(self.expression, as_it_stands=True)
+        except regex.error as error:
+            raise TokenizerError(
+                f"pattern={self.pattern!r} is neither one of {', '.join(PATTERNS)} nor a regular "
+                f"expression ({error}); correct it or take a published one"
+            ) from error
+
+    @property
+    def expression(self) -> str:
+        """The regular expression as it was published, or given."""
+        return PATTERNS.get(self.pattern, self.pattern)
+
+    def cut(self, text: str) -> list[bytes]:
+        """The words of `text`."""
+        return [piece.encode() for piece in self.split(text)]
+
+    def split(self, text: str) -> list[str]:
+        """The words of `text`, as text."""
+        compiled = _compile(self.expression, as_it_stands=is_known_alike(text))
+        if self.pattern in PATTERNS:  # which leave nothing between their matches
+            return compiled.findall(text)
+        pieces: list[str] = []
+        end = 0
+        for found in compiled.finditer(text):
+            pieces += [text[end : found.start()], found[0]]
+            end = found.end()
+        return [piece for piece in (*pieces, text[end:]) if piece]
 
 
-def count_pretokens(texts: Iterable[str], pattern: str) -> Counter[str]:
-    """How often each pre-token occurs in all of `texts`: all that a trainer has to know.
+@dataclass(frozen=True)
+class LibraryCutter:
+    """Cut as a pre_tokenizer of the tokenizers library does, by that library.
 
-    >>> count_pretokens(["to be or", "not to be"], "gpt2").most_common(2)
-    [(' be', 2), ('to', 1)]
+    spec  its JSON, as tokenizer.json holds it
+
+    >>> LibraryCutter('{"type": "BertPreTokenizer"}').cut("It's 42 µm")
+    [b'It', b"'", b's', b'42', b'\xc2\xb5m']
     """
-    counts: Counter[str] = Counter()
+
+    spec: str
+
+    is_lossless = False
+
+    def cut(self, text: str) -> list[bytes]:
+        """The words of `text`."""
+        return [piece.encode() for piece, _ in self._library.pre_tokenize_str(text)]
+
+    @cached_property
+    def _library(self) -> Any:
+        return library_part("pre_tokenizer", self.spec)
+
+
+@dataclass(frozen=True)
+class WholeText:
+    """No cut: the text is one word.
+
+    >>> WholeText().cut("It's 42"), WholeText().cut("")
+    ([b"It's 42"], [])
+    """
+
+    is_lossless = True
+
+    def cut(self, text: str) -> list[bytes]:
+        """The text, if there is any."""
+        return [text.encode()] if text else []
+
+
+Cutter = PatternCutter | LibraryCutter | WholeText
+
+
+def count_pretokens(texts: Iterable[str], cutter: Cutter) -> Counter[bytes]:
+    """How often each word occurs in all of `texts`: all that a trainer has to know.
+
+    >>> count_pretokens(["to be or", "not to be"], PatternCutter("gpt2")).most_common(2)
+    [(b' be', 2), (b'to', 1)]
+    """
+    counts: Counter[bytes] = Counter()
     for text in texts:
-        counts.update(split_text(well_formed(text), pattern))
+        counts.update(cutter.cut(well_formed(text)))
     return counts
 
 
@@ -75,5 +173,5 @@ def well_formed(text: str) -> str:
 
 
 @cache
-def _compiled(pattern: str) -> regex.Pattern[str]:
-    return regex.compile(PATTERNS[pattern])
+def _compile(expression: str, *, as_it_stands: bool) -> regex.Pattern[str]:
+    return regex.compile(expression if as_it_stands else at_this_unicode(expression))

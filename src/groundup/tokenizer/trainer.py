@@ -1,56 +1,103 @@
-"""Train a tokenizer on text: count its pre-tokens, learn the merges.
+"""Train a tokenizer on text: count its words, learn a vocabulary from the counts.
 
-Two trainers find the same merges, id for id: `readable` is `bpe.train_bpe`, made to be understood;
-`fast` is Hugging Face tokenizers' BpeTrainer, in Rust. Called by the tokenizer stage of a build.
+Two trainers find the same vocabulary, id for id: `readable` is `bpe.train_bpe` and its like, made
+to be understood; `fast` is the same over arrays (`compiled`). Called by the tokenizer stage of a
+build and by `groundup tokenizer train`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal
 
-import tokenizers
-
-from groundup.runtime import TokenizerError, config
-from groundup.tokenizer.bpe import CHARACTER_OF_ID, N_BYTES, Pair, train_bpe
-from groundup.tokenizer.chat import SPECIAL_TOKENS
-from groundup.tokenizer.pretokenize import PATTERNS, count_pretokens, well_formed
-from groundup.tokenizer.tokenizer import Tokenizer
-
-_SMALLEST_VOCABULARY = N_BYTES + len(SPECIAL_TOKENS) + 1
+from groundup.runtime import Listener, TokenizerError, config
+from groundup.tokenizer.bpe import N_BYTES, byte_level_bpe, train_bpe
+from groundup.tokenizer.counts import (
+    CountConfig,
+    CountLoop,
+    Shard,
+    WordCounts,
+    count_plainly,
+    count_words,
+    count_words_in,
+)
+from groundup.tokenizer.formats.oniguruma import pattern_problem
+from groundup.tokenizer.normalize import Nfc, Nfkc, Normalizer
+from groundup.tokenizer.pretokenize import PATTERNS, PatternCutter
+from groundup.tokenizer.templates import chat_format
+from groundup.tokenizer.tokenizer import Tokenizer, WordModel
+from groundup.tokenizer.unigram import train_unigram
+from groundup.tokenizer.wordpiece import train_wordpiece
 
 
 @config
 class TokenizerConfig:
-    """How to train a tokenizer.
+    """How to train a tokenizer. All are byte-level: no text is unknown.
 
-    algorithm   how tokens are found: byte-level byte-pair encoding
-    vocab_size  tokens in the whole vocabulary: 256 bytes, the merges, 3 special tokens
-    pattern     whose regular expression cuts the text before any merge
-    trainer     `fast` and `readable` give the same tokenizer; the second is there to be read
+    algorithm      how tokens are found: byte-pair encoding, WordPiece or Unigram
+    vocab_size     tokens in the whole vocabulary: bytes, what is learnt, special tokens
+    pattern        whose regular expression cuts the text into words; or one of your own, which
+                   llama.cpp and Ollama will not know
+    normalization  what is done to a text first; nfc and nfkc lose what they change
+    chat_format    the layout of conversations, which decides the special tokens
+    counting       what counts, and how much memory counting may take
+    trainer        `fast` and `readable` give the same tokenizer; the second is there to be read
     """
 
-    algorithm: Literal["bpe"] = "bpe"
+    algorithm: Literal["bpe", "wordpiece", "unigram"] = "bpe"
     vocab_size: int = 1024
-    pattern: Literal["gpt2", "llama3", "qwen2"] = "qwen2"
+    pattern: str = "qwen2"
+    normalization: Literal["none", "nfc", "nfkc"] = "none"
+    chat_format: Literal["chatml", "llama3", "alpaca"] = "chatml"
+    counting: CountConfig = CountConfig()
     trainer: Literal["fast", "readable"] = "fast"
 
     def __post_init__(self) -> None:
-        if self.vocab_size < _SMALLEST_VOCABULARY:
+        smallest = self.n_first + self.n_special + 1
+        if self.vocab_size < smallest:
             raise ValueError(
-                f"vocab_size={self.vocab_size} must be at least {_SMALLEST_VOCABULARY} ({N_BYTES} "
-                f"bytes, {len(SPECIAL_TOKENS)} special tokens, one merge); try vocab_size=1024"
+                f"vocab_size={self.vocab_size} must be at least {smallest} ({self.n_first} for "
+                f"single bytes, {self.n_special} special tokens, one that is learnt); "
+                "try vocab_size=1024"
+            )
+        PatternCutter(self.pattern)
+        problem = pattern_problem(self.pattern)
+        if problem:
+            raise ValueError(
+                f"pattern={self.pattern!r} cannot be written into tokenizer.json: {problem}; take "
+                f"one of {', '.join(PATTERNS)}, or write it with \\p{{...}}, \\s, groups, "
+                "lookaheads and quantifiers only"
             )
 
     @property
-    def n_merges(self) -> int:
-        """Merges to learn: the vocabulary without the bytes and the special tokens."""
-        return self.vocab_size - N_BYTES - len(SPECIAL_TOKENS)
+    def n_special(self) -> int:
+        """Special tokens, which come last."""
+        return len(chat_format(self.chat_format).special_tokens)
+
+    @property
+    def n_first(self) -> int:
+        """Tokens that are there before anything is learnt; WordPiece has each byte twice."""
+        return 2 * N_BYTES if self.algorithm == "wordpiece" else N_BYTES
+
+    @property
+    def n_pieces(self) -> int:
+        """Tokens without the special ones."""
+        return self.vocab_size - self.n_special
+
+    @property
+    def cutter(self) -> PatternCutter:
+        """What cuts texts into words."""
+        return PatternCutter(self.pattern)
+
+    @property
+    def normalizer(self) -> Normalizer | None:
+        """What is done to a text first."""
+        return {"none": None, "nfc": Nfc(), "nfkc": Nfkc()}[self.normalization]
 
 
 def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
-    """Learn a tokenizer of exactly `config.vocab_size` tokens from `texts`.
+    """Learn a tokenizer of exactly `config.vocab_size` tokens from texts at hand.
 
     The order of the texts does not matter. Raises TokenizerError when they hold too few different
     words for so many tokens.
@@ -59,39 +106,80 @@ def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
     >>> tokenizer.encode(" be"), [tokenizer.token_bytes(i) for i in tokenizer.encode(" be")]
     ([258], [b' be'])
     """
-    match config.trainer:
-        case "readable":
-            merges = train_bpe(count_pretokens(texts, config.pattern), config.n_merges)
-        case "fast":
-            merges = _train_fast(texts, config.pattern, config.n_merges)
-    if len(merges) < config.n_merges:
-        supported = config.vocab_size - config.n_merges + len(merges)
+    counts = count_words_in(
+        texts, config.cutter, config.counting, normalizer=config.normalizer, loop=count_loop(config)
+    )
+    return tokenizer_of_counts(counts, config)
+
+
+def train_tokenizer_on_files(
+    shards: Sequence[Shard],
+    config: TokenizerConfig,
+    *,
+    folder: Path,
+    listener: Listener | None = None,
+) -> Tokenizer:
+    """`train_tokenizer` on a corpus that may be larger than memory, counted in processes.
+
+    `folder` keeps the counts of each shard for when it is called again.
+    """
+    counts = count_words(
+        shards,
+        config.cutter,
+        config.counting,
+        folder=folder,
+        normalizer=config.normalizer,
+        loop=count_loop(config),
+        listener=listener,
+    )
+    return tokenizer_of_counts(counts, config)
+
+
+def tokenizer_of_counts(counts: WordCounts, config: TokenizerConfig) -> Tokenizer:
+    """Learn a tokenizer from the words of a corpus. Raises TokenizerError for too few of them."""
+    model = _learn(counts, config)
+    if len(model.pieces) < config.n_pieces:
+        supported = len(model.pieces) + config.n_special
         raise TokenizerError(
             f"tokenizer.vocab_size={config.vocab_size} is more than the text supports (it yields "
             f"{supported} tokens); use --set tokenizer.vocab_size={supported} or add text"
         )
-    return Tokenizer(merges, config.pattern)
-
-
-def _train_fast(texts: Iterable[str], pattern: str, n_merges: int) -> list[Pair]:
-    """Merges from the Rust trainer.
-
-    It is given no special tokens, which would take the first ids, and all 256 bytes, whether the
-    text has them or not.
-    """
-    learner = tokenizers.Tokenizer(tokenizers.models.BPE())
-    learner.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
-        [
-            tokenizers.pre_tokenizers.Split(tokenizers.Regex(PATTERNS[pattern]), "isolated"),
-            tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
+    return Tokenizer.with_chat_format(
+        model, config.cutter, config.chat_format, normalizer=config.normalizer
     )
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=N_BYTES + n_merges,
-        initial_alphabet=list(CHARACTER_OF_ID),
-        special_tokens=[],
-        show_progress=False,
-    )
-    learner.train_from_iterator((well_formed(text) for text in texts), trainer)
-    model = json.loads(learner.to_str())["model"]
-    return [(model["vocab"][left], model["vocab"][right]) for left, right in model["merges"]]
+
+
+def count_loop(config: TokenizerConfig) -> CountLoop:
+    """The inner loop of counting that goes with a trainer."""
+    if config.trainer == "readable":
+        return count_plainly
+    from groundup.tokenizer.compiled.count import count_compiled
+
+    return count_compiled
+
+
+def _learn(counts: WordCounts, config: TokenizerConfig) -> WordModel:
+    if config.trainer == "fast":
+        return _learn_fast(counts, config)
+    words = counts.as_dict()
+    match config.algorithm:
+        case "bpe":
+            return byte_level_bpe(train_bpe(words, config.n_pieces - N_BYTES))
+        case "wordpiece":
+            return train_wordpiece(words, config.n_pieces)
+        case "unigram":
+            return train_unigram(words, config.n_pieces)
+
+
+def _learn_fast(counts: WordCounts, config: TokenizerConfig) -> WordModel:
+    from groundup.tokenizer.compiled.bpe import train_bpe_compiled
+    from groundup.tokenizer.compiled.unigram import train_unigram_compiled
+    from groundup.tokenizer.compiled.wordpiece import train_wordpiece_compiled
+
+    match config.algorithm:
+        case "bpe":
+            return byte_level_bpe(train_bpe_compiled(counts.table, config.n_pieces - N_BYTES))
+        case "wordpiece":
+            return train_wordpiece_compiled(counts.table, config.n_pieces)
+        case "unigram":
+            return train_unigram_compiled(counts.table, config.n_pieces)

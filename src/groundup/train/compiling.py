@@ -18,7 +18,7 @@ from groundup.runtime import GroundupError, compiler_missing
 Compile = Literal["auto"] | bool
 
 # Compiling takes half a minute on two CPU cores the first time; below this it is not won back.
-WORTH_FROM_S = {"cpu": 300.0, "cuda": 60.0}
+WORTH_FROM_S = {"cpu": 150.0, "cuda": 60.0}
 MAX_SHAPES = 64  # shapes of a micro-batch before torch gives up compiling for more of them
 
 

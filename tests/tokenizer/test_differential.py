@@ -396,6 +396,6 @@ def test_unigram_that_chooses_as_hugging_face_finds_its_pieces(counts: Counter[b
     theirs = unigram_of_hugging_face(counts, 2048)
     training = UnigramTraining(like="hugging_face")
     ours = train_unigram(counts, 2048, training=training, steps=COMPILED)
-    # Theirs sums on threads, in another order each run; the least was 94%, on Japanese.
+    # The least was 94%, on Japanese.
     assert len(set(theirs.pieces) & set(ours.pieces)) >= 0.93 * len(theirs.pieces)
     assert_as_good(ours, theirs, counts, (1.01, 1.01))

@@ -181,6 +181,7 @@ def test_encoding_and_decoding_give_the_text_back(
         assert run(capsys, "decode", trained, "--ids", given) == NASTY
     type_in(monkeypatch, by_file.encode())
     assert json.loads(run(capsys, "decode", trained, "--ids", "-", "--json")) == {"text": NASTY}
+    assert run(capsys, "decode", trained, "--ids", "39 68 75 75 78") == "Hello"  # README's
     assert run(capsys, "decode", trained, "72", "256") == tokenizer.decode([72, 256])
     assert json.loads(run(capsys, "encode", trained, "", "--json")) == {"ids": [], "tokens": []}
 

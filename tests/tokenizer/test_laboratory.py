@@ -360,6 +360,16 @@ def test_a_vocabulary_that_the_text_is_too_small_for_is_not_chosen() -> None:
     assert any("The text is small even for this one: 80%" in reason for reason in found.reasons)
 
 
+def test_a_shorter_text_by_rarer_tokens_is_no_equal() -> None:
+    tokens = [
+        tried(1024, 2.63, share_often=1.0),
+        tried(1024, 2.70, algorithm="unigram", share_often=0.66),
+    ]
+    told = " ".join(recommend(tokens, SHAPE).reasons)
+    assert "of Unigram's only 66% would occur 100 times" in told
+    assert "among equals" not in told
+
+
 def test_among_equals_bpe_is_taken_and_then_the_smallest() -> None:
     alike = [
         tried(4096, 3.2),

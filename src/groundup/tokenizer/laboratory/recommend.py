@@ -232,9 +232,14 @@ def _why_this_algorithm(chosen: Tried, candidates: Sequence[Tried]) -> list[str]
     if not others:
         return []
     told = [f"{_title(one)} {_tokens_beside(one, chosen)}" for one in others]
+    best = min(others, key=_flops)
     why = ""
-    if min(others, key=_flops).cost.flops_per_byte < _flops(chosen):
+    if _flops(best) < _flops(chosen) and best.is_borne:
         why = f"; {_title(chosen)} is taken among equals, since most software knows it"
+    elif _flops(best) < _flops(chosen):
+        assert best.support is not None
+        often = f"{best.support.share_often:.0%} would occur {OFTEN} times"
+        why = f"; but of {_title(best)}'s only {often}"
     return [f"Of the same size, {' and '.join(told)}{why}."]
 
 

@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/quickstart
 
-.PHONY: help quickstart install test check format clean
+.PHONY: help quickstart install test coverage check format clean
 
 help:
 	@echo "make quickstart  build a small chat model from nothing ($(RUN))"
 	@echo "make test        install what the tests need and run them"
+	@echo "make coverage    the same, and which lines no test runs; slower"
 	@echo "make check       format, lint, types"
 	@echo "make format      let ruff format the code"
 
@@ -22,6 +23,9 @@ quickstart: $(VENV)/installed
 install: $(VENV)/installed
 
 test: $(VENV)/installed-test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+coverage: $(VENV)/installed-test
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 check: $(VENV)/installed-check

@@ -89,7 +89,7 @@ class Bench:
                 shutil.copytree(prepared, run, ignore=shutil.ignore_patterns(".lock"))
                 self._build(run, settings, "pretrain")
                 counts = json.loads((run / "pretrain" / "manifest.json").read_text())["counts"]
-            recipe = load_recipe("base", overrides=settings, data=[self.data])
+            recipe = load_recipe("base", overrides=settings, data=[str(self.data)])
             flops = counts["tokens"] * flops_per_token(recipe)
             write_json(
                 result,

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from groundup.pipeline import STAGE_NAMES
 from groundup.recipe import Recipe
 from groundup.tokenizer import Tokenizer
 
 from .tiny_build import copy_run, tiny_build, tiny_recipe, write_talk
+
+settings.register_profile("any machine", deadline=None)  # the first call of all imports or compiles
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

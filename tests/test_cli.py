@@ -78,14 +78,15 @@ def refused(capsys: Capture, *arguments: str | Path) -> str:
     return errors.removeprefix("groundup: ").rstrip("\n")
 
 
-COUNTS = "tokenizer.counts"
+CAFE = b"A caf\xe9 with plain words. " * 5  # too few other bytes to tell an encoding by
+WAITING = ("data.stages", "tokenizer.counts")
 
 
 def nothing_half_written(out: Path) -> bool:
-    """Whether each stage's folder is finished or has never been; counted words may wait."""
+    """Whether each stage's folder is finished or has never been, but for what waits."""
     if not out.exists():
         return True
-    folders = [path for path in out.iterdir() if path.is_dir() and path.name != COUNTS]
+    folders = [path for path in out.iterdir() if path.is_dir() and path.name not in WAITING]
     return not list(out.rglob("*.tmp")) and all(
         (folder / "manifest.json").is_file() or (folder / "working.json").is_file()
         for folder in folders
@@ -115,7 +116,7 @@ def test_a_folder_in_which_nothing_is_utf8(capsys: Capture, out: Path, tmp_path:
     folder = tmp_path / "latin"
     folder.mkdir()
     for number in range(3):
-        (folder / f"{number}.txt").write_bytes(b"caf\xe9 " * 100)
+        (folder / f"{number}.txt").write_bytes(CAFE)
     found = refused(capsys, "build", "quickstart", "--out", out, "--data", folder)
     assert found.startswith(f"nothing is left of {folder} (not_utf8: 3)")
     assert not (out / "data").exists()
@@ -125,7 +126,7 @@ def test_a_folder_in_which_nothing_is_utf8(capsys: Capture, out: Path, tmp_path:
 def test_a_file_that_is_not_utf8_among_good_ones_is_counted_and_named(
     capsys: Capture, recipe: str, out: Path, texts: Path
 ) -> None:
-    (texts / "bad.txt").write_bytes(b"caf\xe9 " * 100)
+    (texts / "bad.txt").write_bytes(CAFE)
     assert main(["build", recipe, "--out", str(out), "--data", str(texts)]) == 0
     printed = capsys.readouterr().out
     assert "1 for not_utf8" in printed
@@ -171,9 +172,9 @@ def test_a_vocabulary_larger_than_the_text_supports(
     assert not (out / "tokenizer").exists()
     assert nothing_half_written(out)
     advice = found.split("--set ")[1].split(" ")[0]
-    assert (out / COUNTS).is_dir()  # so that the next try need not count again
+    assert (out / WAITING[1]).is_dir()  # so that the next try need not count again
     assert main([*map(str, arguments), "--set", advice, "--only", "tokenizer"]) == 0
-    assert not (out / COUNTS).exists()
+    assert not (out / WAITING[1]).exists()
 
 
 def test_data_of_chats_alone_says_that_documents_are_missing(

@@ -139,7 +139,7 @@ def bad_folders(tmp_path: Path) -> dict[str, Path]:
     for folder in found.values():
         folder.mkdir()
     (found["other"] / "a.png").write_bytes(b"\x89PNG")
-    (found["bytes"] / "a.txt").write_bytes(b"\xff\xfe\x00\x80" * 100)
+    (found["bytes"] / "a.txt").write_bytes(b"\x89\x00\xff\x01" * 100)
     (found["void"] / "a.txt").write_bytes(b"")
     return found
 

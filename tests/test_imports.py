@@ -17,14 +17,16 @@ PARTS = ("tokenizer", "model", "optim", "demo")
 MIDDLE = ("data", "generate", "distributed", "export", "plan")
 STAGES = ("align", "evaluate", "serve", "report")
 WHOLE = ("recipe", "stages", "pipeline")
+COMMANDS = ("cli_tokenizer", "cli_data")
 # What each part may import beside itself.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "runtime": (),
-    "tokenizer": FIRST,
+    "workers": FIRST,
+    "tokenizer": (*FIRST, "workers"),
     "model": FIRST,
     "demo": FIRST,
     "optim": (*FIRST, "model"),
-    "data": (*FIRST, "tokenizer"),
+    "data": (*FIRST, "workers", "tokenizer"),
     "generate": (*FIRST, "tokenizer", "model"),
     "distributed": (*FIRST, "model", "optim"),
     "export": (*FIRST, "tokenizer", "model"),
@@ -36,7 +38,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pipeline": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, "recipe", "stages"),
     "terminal": FIRST,
     "cli_tokenizer": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, *WHOLE, "terminal"),
-    "cli": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, *WHOLE, "terminal", "cli_tokenizer"),
+    "cli_data": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, *WHOLE, "terminal", "cli_tokenizer"),
+    "cli": (*FIRST, *PARTS, *MIDDLE, "train", *STAGES, *WHOLE, "terminal", *COMMANDS),
     "__main__": ("cli",),
     "__init__": (),
 }

@@ -112,7 +112,9 @@ def test_the_optimizers_name_chooses_its_config() -> None:
 
 
 def test_data_takes_the_place_of_the_sources(tmp_path: Path) -> None:
-    recipe = load_recipe("quickstart", data=[tmp_path / "a", tmp_path / "b"])
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    recipe = load_recipe("quickstart", data=[str(tmp_path / "a"), str(tmp_path / "b")])
     assert [source.path for source in recipe.data.sources] == [
         str(tmp_path / "a"),
         str(tmp_path / "b"),
@@ -195,7 +197,7 @@ def test_a_list_item_cannot_be_set_alone_and_the_message_says_so() -> None:
 
 def test_data_beside_an_override_of_data_that_is_no_mapping_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RecipeError):
-        load_recipe("quickstart", overrides=["data=5"], data=[tmp_path])
+        load_recipe("quickstart", overrides=["data=5"], data=[str(tmp_path)])
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from groundup import __version__
-from groundup.cli_tokenizer import with_stage
+from groundup import __version__, cli_data, cli_tokenizer
 from groundup.runtime import GroundupError, format_count, keep_freed_memory, to_dict
 
 app = typer.Typer(
@@ -74,7 +73,8 @@ def build(
         Path | None, typer.Option("--out", help="The run folder; runs/NAME if not given.")
     ] = None,
     data: Annotated[
-        list[Path] | None, typer.Option("--data", help="A file or folder of your own; repeatable.")
+        list[str] | None,
+        typer.Option("--data", help="A file or folder of your own, or hf:OWNER/NAME; repeatable."),
     ] = None,
     sets: Sets = None,
     only: Annotated[str | None, typer.Option("--only", help="Run this stage alone.")] = None,
@@ -96,9 +96,6 @@ def build(
     from groundup.runtime import select_device
     from groundup.train.sinks import check_sinks
 
-    for path in data or []:
-        if not path.exists():
-            raise GroundupError(f"--data {path} does not exist; give a file or a folder")
     for name in (only, first):
         if name is not None and name not in STAGE_NAMES:
             raise GroundupError(f"no stage is called {name!r}; there are {', '.join(STAGE_NAMES)}")
@@ -160,7 +157,11 @@ for _stage, _summary in {
     "report": "Write a run's report.",
 }.items():
     app.command(_stage)(_stage_command(_stage, _summary))
-app.add_typer(with_stage(_stage_command("tokenizer", "Train a run's tokenizer.")), name="tokenizer")
+for _stage, _commands, _summary in (
+    ("data", cli_data, "Read, clean, deduplicate and divide a run's data."),
+    ("tokenizer", cli_tokenizer, "Train a run's tokenizer."),
+):
+    app.add_typer(_commands.with_stage(_stage_command(_stage, _summary)), name=_stage)
 
 
 def _display(stages: tuple[str, ...], *, quiet: bool, as_json: bool) -> Any:

@@ -36,7 +36,7 @@ from groundup.runtime import (
     write_json,
     write_text,
 )
-from groundup.stages import STAGES, TRAINED, Stage
+from groundup.stages import STAGES, TRAINED, Stage, is_place
 from groundup.tokenizer import Tokenizer
 from groundup.train.context import StageContext
 from groundup.train.sinks import SinkName
@@ -180,7 +180,8 @@ class Build:
         if self.out.is_dir():
             remove_leftovers(self.out)  # a kill may have come while run.json was being written
         for source in self.recipe.data.sources:
-            check_outside(self.out, Path(source.path))
+            if is_place(source):
+                check_outside(self.out, Path(source.path))
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise GroundupError(
                 f"{self.out} exists and is no run of groundup; use another --out, or empty it"
@@ -234,6 +235,8 @@ class Build:
 
     def context(self, stage: str) -> StageContext:
         """What a training stage is handed."""
+        data = self.manifest("data")
+        assert data is not None, "a stage runs after those that it reads"
         return StageContext(
             folder=self.out / stage,
             data=self.out / "data",
@@ -241,7 +244,10 @@ class Build:
             seed=self.recipe.seed,
             device=self.device,
             listener=self.listener,
-            identity={"fingerprint": self.fingerprint(_STAGES[stage])},
+            identity={
+                "fingerprint": self.fingerprint(_STAGES[stage]),
+                "dataset": data["counts"]["fingerprint"],
+            },
             track=self.track,
             profile=self.profile,
         )

@@ -21,17 +21,20 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from groundup.align.preference import AlignConfig
-from groundup.data.prepare import DataConfig
+from groundup.data.prepare import DataConfig, source_names
+from groundup.data.reading.config import HUB
 from groundup.demo import DemoConfig
 from groundup.evaluate.stage import EvaluateConfig
 from groundup.export.huggingface import architecture_of
 from groundup.model import ModelConfig
 from groundup.optim import OPTIMIZER_NAMES
 from groundup.plan.sizes import parse_size, sized
-from groundup.runtime import RecipeError, config, to_dict
+from groundup.runtime import DataError, RecipeError, config, to_dict
 from groundup.tokenizer import TokenizerConfig
 from groundup.train.finetune import FinetuneConfig
 from groundup.train.pretrain import PretrainConfig
+
+DEMO = "demo"  # the source that is the embedded world
 
 
 @config
@@ -68,6 +71,8 @@ class Recipe:
                 f"model.vocab_size={self.model.vocab_size} must be tokenizer.vocab_size="
                 f"{self.tokenizer.vocab_size}; leave it out and it follows"
             )
+        if len(self.data.sources) > 1:  # a single one may be prepared data, with sources of its own
+            self.pretrain.mixing.check_names(source_names(self.data.sources))
         for stage in ("pretrain", "sft"):
             settings = getattr(self, stage)
             if settings is not None and settings.batch_tokens < self.model.max_seq_len:
@@ -107,11 +112,11 @@ def shipped_recipes() -> dict[str, Traversable]:
     }
 
 
-def load_recipe(name: str, *, overrides: Sequence[str] = (), data: Sequence[Path] = ()) -> Recipe:
+def load_recipe(name: str, *, overrides: Sequence[str] = (), data: Sequence[str] = ()) -> Recipe:
     """Read a shipped recipe by name or a YAML file by path, then apply what the user changed.
 
     overrides: `a.b=value`, the value read as YAML. data: paths that take the place of
-    `data.sources`.
+    `data.sources` (see `checked_source`).
 
     Raises RecipeError in one line that names the key, what it got and the nearest right one.
     """
@@ -121,7 +126,7 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), data: Sequence[Path
     if data:
         if not isinstance(values.get("data") or {}, Mapping):
             raise RecipeError(f"data={values['data']!r} must be a mapping of keys to values")
-        sources = [{"path": str(path.resolve())} for path in data]
+        sources = [{"path": checked_source(path)} for path in data]
         values["data"] = {**(values.get("data") or {}), "sources": sources}
     return build_recipe(values)
 
@@ -137,6 +142,30 @@ def build_recipe(values: Mapping[str, Any]) -> Recipe:
         raise RecipeError(str(error)) from error
     except ValidationError as error:
         raise RecipeError(_describe(error)) from error
+
+
+def data_recipe(sources: Sequence[str], overrides: Sequence[str]) -> Recipe:
+    """The smallest recipe of some sources, for data that is prepared alone.
+
+    overrides: `a.b=value`, where the keys are those below `data`.
+    """
+    values: dict[str, Any] = {"name": "data"}
+    for override in overrides:
+        _apply(values, override if override.startswith("data.") else f"data.{override}")
+    values["data"] = {"sources": list(sources), **values.get("data", {})}
+    return build_recipe(values)
+
+
+def checked_source(path: str) -> str:
+    """What `--data` names: a built-in source, a data set of the hub, or a path, made absolute.
+
+    Raises DataError if there is no such file or folder.
+    """
+    if path.startswith(HUB) or (path == DEMO and not Path(path).exists()):
+        return path
+    if not Path(path).exists():
+        raise DataError(f"--data {path} does not exist; give a file or a folder")
+    return str(Path(path).resolve())
 
 
 class _SizeError(ValueError):

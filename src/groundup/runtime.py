@@ -118,6 +118,8 @@ def config(cls: type[T]) -> type[T]:
 
 def to_dict(value: Any) -> Any:
     """A config as plain dictionaries, lists and scalars, ready for JSON or YAML."""
+    if type(value) in (str, int, float, bool, type(None)):
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return to_dict(asdict(value))
     if isinstance(value, Mapping):
@@ -395,6 +397,9 @@ def new_folder(path: Path) -> Iterator[Path]:
                 shutil.rmtree(temporary, ignore_errors=True)
 
 
+LOCK = ".lock"  # in a folder that is worked in
+
+
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
     """Let one process at a time work in `folder`; a process that dies lets go of it.
@@ -403,7 +408,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     """
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("a")
+        file = (folder / LOCK).open("a")
     with file:
         if os.name != "nt":
             import fcntl

@@ -12,12 +12,16 @@ import torch
 
 from groundup import __version__, demo
 from groundup.align.preference import align
-from groundup.data.prepare import prepare
+from groundup.data.adopt import adopt, prepared_source, sources_of
+from groundup.data.executors import ExecutorConfig, open_executor
+from groundup.data.manifest import DATASET, read_manifest
+from groundup.data.prepare import DataConfig, prepare, suited_executor
 from groundup.data.prepared import document_files
-from groundup.data.read import source_fingerprint
+from groundup.data.reading import SourceConfig, source_fingerprint
+from groundup.data.reading.config import HUB
 from groundup.data.records import Record, record_from_row
 from groundup.evaluate.stage import CheckSet, evaluate
-from groundup.recipe import Recipe, dump_recipe
+from groundup.recipe import DEMO, Recipe, dump_recipe
 from groundup.report.page import write_report
 from groundup.runtime import (
     DataError,
@@ -33,7 +37,6 @@ from groundup.train.context import StageContext
 from groundup.train.finetune import finetune
 from groundup.train.pretrain import pretrain
 
-DEMO = "demo"
 TRAINED = ("pretrain", "sft", "align")
 
 
@@ -78,12 +81,26 @@ class Stage:
 
 
 def _run_data(build: BuildView, folder: Path) -> dict[str, Any]:
-    counts = prepare(
-        build.recipe.data,
-        folder,
-        builtin={DEMO: lambda: demo_records(build.recipe)},
-        listener=build.listener,
-    )
+    prepared = prepared_source(build.recipe.data.sources)
+    if prepared is not None:
+        build.listener.message(f"data: taken from {prepared} as it was prepared there")
+        mine, plain = to_dict(build.recipe.data), to_dict(DataConfig())
+        unused = [key for key in mine if key != "sources" and mine[key] != plain[key]]
+        if unused:
+            told = ", ".join(f"data.{key}" for key in unused)
+            build.listener.message(f"data: {told} of the recipe not used: it is prepared already")
+        counts = adopt(prepared, folder)
+    else:
+        with open_executor(ExecutorConfig(name=suited_executor(build.recipe.data))) as executor:
+            counts = prepare(
+                build.recipe.data,
+                folder,
+                builtin={DEMO: lambda: demo_records(build.recipe)},
+                work=build.out / "data.stages",  # beside the folder, so that it outlives a kill
+                executor=executor,
+                manifest_name=DATASET,
+                listener=build.listener,
+            )
     if not counts["documents"]["train"]["n"]:
         raise DataError(
             "the sources hold no documents, only chats or preference pairs; add text to pretrain on"
@@ -116,7 +133,8 @@ def _run_tokenizer(build: BuildView, folder: Path) -> dict[str, Any]:
 
 def _run_pretrain(build: BuildView, folder: Path) -> dict[str, Any]:
     recipe = build.recipe
-    return pretrain(recipe.pretrain, recipe.model_config, recipe.data, build.context("pretrain"))
+    data = sources_of(recipe.data)
+    return pretrain(recipe.pretrain, recipe.model_config, data, build.context("pretrain"))
 
 
 def _run_sft(build: BuildView, folder: Path) -> dict[str, Any]:
@@ -142,6 +160,11 @@ def _run_evaluate(build: BuildView, folder: Path) -> dict[str, Any]:
         listener=build.listener,
     )
     return {}
+
+
+def is_place(source: SourceConfig) -> bool:
+    """Whether a source is a file or folder on this machine."""
+    return source.path != DEMO and not source.path.startswith(HUB)
 
 
 def has_demo(recipe: Recipe) -> bool:
@@ -205,6 +228,9 @@ def collect_report(build: BuildView) -> dict[str, Any]:
 
 def _data_settings(recipe: Recipe) -> Any:
     """The data's settings with what its files hold, and the world that is made from the seed."""
+    prepared = prepared_source(recipe.data.sources)
+    if prepared is not None:
+        return {"prepared": read_manifest(prepared)["fingerprint"]}
     return {
         "data": to_dict(recipe.data),
         "files": source_fingerprint(recipe.data.sources, builtin=(DEMO,)),

@@ -11,7 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from groundup.data.curriculum import (
+    MixingConfig,
+    MixingStageConfig,
+    MixtureSource,
+    plan_mixture,
+)
 from groundup.data.loader import RowBatches, RowSource, TokenBatch, document_offsets
+from groundup.data.mixture import Stretch
 from groundup.data.pack import Packing, plan_rows
 from groundup.runtime import DataError
 
@@ -230,6 +237,80 @@ def test_what_cannot_be_loaded_is_told(tmp_path: Path) -> None:
         RowBatches([RowSource(source.shards, other.plan)], seed=0, batch_rows=1)
     with pytest.raises(ValueError, match=r"rank=2 must lie in 0\.\.1"):
         list(RowBatches([source], seed=0, batch_rows=1).micro_batches(0, 1, rank=2, world=2))
+
+
+# --- a run on changing numbers of processes -------------------------------------------------------
+
+
+def staged(tmp_path: Path, n_steps: int, batch_rows: int, seed: int = 5) -> RowBatches:
+    """Three sources packed in three ways, a stage that ends inside a batch, a cap that binds."""
+    sources = [
+        row_source(tmp_path / "web", words(400), 32, tokens_per_shard=500),
+        row_source(tmp_path / "books", words(60, "s"), 32, packing="bos_crop"),
+        row_source(tmp_path / "code", words(90, "t"), 32, packing="concat", weight=2.0),
+    ]
+    names = ("web", "books", "code")
+    plan = plan_mixture(
+        MixingConfig(
+            temperature=2.0,
+            stages=(MixingStageConfig(until=32 * 403, weights={"code": 0, "books": 3}),),
+        ),
+        [
+            MixtureSource(name, s.plan.n_rows, s.weight, 1.5 if name == "books" else None)
+            for name, s in zip(names, sources, strict=True)
+        ],
+        n_samples=n_steps * batch_rows,
+        sample_tokens=32,
+    )
+    assert plan.messages()
+    return RowBatches(sources, seed=seed, batch_rows=batch_rows, stretches=plan.stretches)
+
+
+def rows_of_step(batches: RowBatches, step: int, world: int) -> list[tuple[list[int], list[int]]]:
+    """The rows of a step in the order of their samples, from what `world` processes read."""
+    joined: list[tuple[list[int], list[int]]] = [([], [])] * batches.batch_rows
+    for rank in range(world):
+        micro = list(batches.micro_batches(step, 3, rank, world))
+        joined[rank::world] = [row for batch in micro for row in rows_of(batch) if row[0]]
+    return joined
+
+
+def test_the_samples_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    """Nor when it changes midway: each run goes on where the one before it stopped."""
+    n_steps = 80
+    alone = staged(tmp_path, n_steps, batch_rows=10)
+    expected = [row for step in range(n_steps) for row in rows_of_step(alone, step, 1)]
+    for world in (2, 3, 8):
+        several = [row for step in range(n_steps) for row in rows_of_step(alone, step, world)]
+        assert several == expected
+    changing = []
+    for first, last, world in ((0, 17, 3), (17, 41, 8), (41, 60, 1), (60, n_steps, 2)):
+        resumed = RowBatches(  # nothing is carried over but the step
+            alone.sources, seed=5, batch_rows=10, stretches=alone.stretches
+        )
+        assert resumed.fingerprint == alone.fingerprint
+        for step in range(first, last):
+            changing += rows_of_step(resumed, step, world)
+    assert changing == expected
+
+
+def test_the_rows_that_were_seen_are_told_by_source(tmp_path: Path) -> None:
+    batches = staged(tmp_path, 80, batch_rows=10)
+    n_web, n_books, n_code = batches.rows_seen(80)
+    assert n_web + n_books + n_code == 800
+    assert n_books == int(1.5 * batches.sources[1].plan.n_rows)
+    assert batches.rows_seen(40)[2] == 0  # the first 403 rows are without code
+
+
+def test_the_fingerprint_holds_the_stretches(tmp_path: Path) -> None:
+    sources = [row_source(tmp_path / name, words(50, name), 32) for name in "ab"]
+
+    def fingerprint(n: int, *parts: int) -> str:
+        stretches = [Stretch(parts)] if parts else None
+        return RowBatches(sources[:n], seed=0, batch_rows=4, stretches=stretches).fingerprint
+
+    assert len({fingerprint(2), fingerprint(2, 1, 2), fingerprint(2, 1, 3)}) == 3
+    assert fingerprint(1) == fingerprint(1, 5)  # one source: the same rows in the same order
 
 
 # --- where documents begin ------------------------------------------------------------------------

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from groundup.data import split
 from groundup.data.split import HeldoutChooser, content_hash, cut_text, falls_in_heldout
 
 
@@ -17,6 +20,44 @@ def test_pieces_joined_give_the_text_and_keep_the_limit(text: str, limit: int) -
     assert "".join(pieces) == text
     assert all(len(piece.encode()) <= limit for piece in pieces)
     assert all(pieces) or text == ""
+
+
+def plain_cut_text(text: str, limit_bytes: int) -> list[str]:
+    """What `cut_text` gives, found by a search of all that fits for each border."""
+    data = text.encode()
+    borders = (rb"\n[ \t]*\n+", rb"\n", rb"[.!?][\"')\]]*[ \t]+|\xe3\x80\x82", rb"[ \t]+")
+    pieces, start = [], 0
+    while len(data) - start > limit_bytes:
+        limit = start + limit_bytes
+        end = limit
+        while end > start + 1 and data[end] & 0xC0 == 0x80:
+            end -= 1
+        for border in borders:
+            ends = [match.end() for match in re.compile(border).finditer(data, start, limit)]
+            if ends and ends[-1] >= start + limit_bytes // 2:
+                end = ends[-1]
+                break
+        pieces.append(data[start:end].decode())
+        start = end
+    return [*pieces, data[start:].decode()]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    parts=st.lists(
+        st.tuples(st.sampled_from([*'a.!?")] \t\n', "。", "、", "é", "😀"]), st.integers(1, 20)),
+        max_size=60,
+    ),
+    limit=st.integers(4, 90),
+    near=st.integers(1, 40),
+)
+def test_the_cut_is_where_a_search_of_all_that_fits_finds_it(
+    parts: list[tuple[str, int]], limit: int, near: int
+) -> None:
+    text = "".join(character * n for character, n in parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(split, "_NEAR_BYTES", near)
+        assert cut_text(text, limit) == plain_cut_text(text, limit)
 
 
 @pytest.mark.parametrize(
@@ -55,9 +96,9 @@ def choose(texts: list[str], fraction: float, minimum: int = 1) -> dict[str, set
     chooser: HeldoutChooser[str] = HeldoutChooser(fraction, minimum)
     places: dict[str, set[str]] = {"train": set(), "heldout": set()}
     sent = [pair for text in texts for pair in chooser.send(content_hash(text), text)]
-    for split, text in [*sent, *chooser.finish()]:
+    for side, text in [*sent, *chooser.finish()]:
         assert text not in places["train"] | places["heldout"]
-        places[split].add(text)
+        places[side].add(text)
     assert places["train"] | places["heldout"] == set(texts)
     return places
 

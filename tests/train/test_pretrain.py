@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from groundup.data.curriculum import MixingConfig, MixingStageConfig
 from groundup.data.prepare import DataConfig, prepare
 from groundup.data.prepared import read_texts
 from groundup.evaluate.likelihood import score_documents
@@ -118,8 +120,8 @@ def test_the_curve_agrees_with_the_evaluation_where_texts_fit_one_row(
     assert bits_per_byte(1.0, 1) == pytest.approx(1.4427, abs=1e-4)
 
 
-@pytest.mark.parametrize("packing", ["best_fit", "concat"])
-def test_both_packings_train(
+@pytest.mark.parametrize("packing", ["best_fit", "concat", "bos_crop"])
+def test_every_packing_trains(
     packing: str, two_sources: DataConfig, prepared: Path, tiny_tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     context = stage(tmp_path, prepared, tiny_tokenizer)
@@ -127,7 +129,47 @@ def test_both_packings_train(
         settings(tokens=256, packing=packing), model_config(tiny_tokenizer), two_sources, context
     )
     assert counts["steps"] == 2
-    assert counts["padding_share"] < (0.02 if packing == "concat" else 0.3)
+    assert counts["padding_share"] < (0.3 if packing == "best_fit" else 0.02)
+    assert (counts["cropped_share"] > 0) == (packing == "bos_crop")
+
+
+def test_a_staged_and_capped_mixture_is_kept_and_told(
+    two_sources: DataConfig, prepared: Path, tiny_tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    """Stage 1 has one alone; then two may be seen half an epoch, where its weight asks for more."""
+    one, two = two_sources.sources
+    data = replace(two_sources, sources=(one, replace(two, weight=50.0, max_epochs=0.5)))
+    stages = (MixingStageConfig(until=512, weights={"two": 0}),)
+    context = stage(tmp_path, prepared, tiny_tokenizer)
+    counts = pretrain(
+        settings(mixing=MixingConfig(stages=stages)), model_config(tiny_tokenizer), data, context
+    )
+    sources = counts["sources"]
+    assert sources["two"]["rows_seen"] == int(0.5 * sources["two"]["rows"])
+    assert sources["one"]["rows_seen"] + sources["two"]["rows_seen"] == 15 * 4
+    assert sources["two"]["stage_shares"][0] == 0
+    assert sources["two"]["asked_epochs"] > 0.5
+    assert isinstance(context.listener, Recorder)
+    assert any("max_epochs=0.5" in line for line in context.listener.messages)
+
+
+def test_a_mixture_that_names_no_source_is_refused_at_once(
+    two_sources: DataConfig, prepared: Path, tiny_tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    mixing = MixingConfig(stages=(MixingStageConfig(weights={"tow": 1.0}),))
+    with pytest.raises(DataError, match="weighs 'tow', which is no source; did you mean two"):
+        pretrain(
+            settings(mixing=mixing),
+            model_config(tiny_tokenizer),
+            two_sources,
+            stage(tmp_path, prepared, tiny_tokenizer),
+        )
+
+
+def test_a_stage_beyond_the_end_is_refused() -> None:
+    mixing = MixingConfig(stages=(MixingStageConfig(until=500),))
+    with pytest.raises(ValueError, match="until=500 must lie below tokens=500; leave it out"):
+        PretrainConfig(tokens=500, mixing=mixing)
 
 
 @pytest.mark.parametrize("packing", ["best_fit", "concat"])

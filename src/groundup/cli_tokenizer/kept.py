@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from groundup.cli_tokenizer.text import count_and_hold_out
-from groundup.data.read import SourceConfig, source_fingerprint
+from groundup.data.reading import SourceConfig, source_fingerprint
 from groundup.runtime import (
     DataError,
     GroundupError,

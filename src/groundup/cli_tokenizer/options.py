@@ -48,7 +48,7 @@ class ChatFormat(StrEnum):
 
 Data = Annotated[
     list[Path],
-    typer.Option("--data", help="A file or folder of .txt, .md, .jsonl or .parquet; repeatable."),
+    typer.Option("--data", help="A file or folder of text, of any kind that is read; repeatable."),
 ]
 TokenizerPath = Annotated[
     Path,
@@ -83,7 +83,8 @@ class OrRun(TyperGroup):
             near = get_close_matches(args[0], known, n=1)
             meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             raise GroundupError(
-                f"{args[0]} is neither a command of groundup tokenizer nor a run folder; {meant}"
+                f"{args[0]} is neither a command of groundup {ctx.info_name} nor a run folder; "
+                f"{meant}"
             )
         return RUN, self.commands[RUN], args
 

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from groundup.data.read import SourceConfig, find_files, read_source
+from groundup.data.reading import ReadingConfig, SourceConfig, find_inputs, read_source
+from groundup.data.reading.formats import FileKind, ending_of, kind_of
 from groundup.data.records import Chat, Document, Record, Refusal
 from groundup.data.split import HeldoutChooser, content_hash, falls_in_heldout
 from groundup.runtime import DataError, Listener, hash_file, stable_hash, write_json
@@ -33,9 +34,11 @@ def readable_files(data: Sequence[Path], listener: Any) -> list[Path]:
     for path in data:
         if not path.exists():
             raise DataError(f"--data {path} does not exist; give a file or a folder")
-        readable, unread = find_files(path)
+        readable, unread = find_inputs(SourceConfig(path=str(path)))
         found |= {file.path.resolve(): file.path for file in readable}
-        others.update(file.path.suffix.lower() or "no ending" for file in unread)
+        for refusal in unread:
+            is_kind = refusal.reason == "ending_not_read"
+            others[ending_of(refusal.id) if is_kind else refusal.reason.replace("_", " ")] += 1
     if others:
         told = ", ".join(f"{n} x {ending}" for ending, n in sorted(others.items()))
         listener.message(f"left out {others.total()} files of other endings: {told}")
@@ -44,19 +47,20 @@ def readable_files(data: Sequence[Path], listener: Any) -> list[Path]:
 
 def shards_in(files: Sequence[Path], config: TokenizerConfig, notes: Path) -> list[Shard]:
     """Plain text and columns of text as `shards_of` has them; rows of other kinds file by file."""
-    is_rows = [path.suffix.lower() == ".jsonl" or _has_no_text_column(path) for path in files]
+    is_rows = [not _is_plain(path) for path in files]
     plain = [path for path, is_row in zip(files, is_rows, strict=True) if not is_row]
     rows = [path for path, is_row in zip(files, is_rows, strict=True) if is_row]
     return [*shards_of(plain, config.counting), *((RowTexts(path, notes),) for path in rows)]
 
 
-def _has_no_text_column(path: Path) -> bool:
+def _is_plain(path: Path) -> bool:
+    """Whether a file is text as it is, or has a column of text, and needs no reader."""
     if path.suffix.lower() != ".parquet":
-        return False
+        return kind_of(path.name) == FileKind("text")
     try:
-        return "text" not in pq.read_schema(path).names
+        return "text" in pq.read_schema(path).names
     except (pa.ArrowException, OSError):  # whoever reads it says what is wrong
-        return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ def _read_texts(
 ) -> Iterator[tuple[str, str]]:
     """(path relative to the source, text) of all records; refusals are counted by reason."""
     source = SourceConfig(path=str(path))
-    for found in read_source(source, "", split_long_documents_bytes=piece_bytes):
+    config = ReadingConfig() if piece_bytes is None else ReadingConfig(piece_bytes=piece_bytes)
+    for found in read_source(source, "", config):
         if isinstance(found, Refusal):
             if found.reason != "ending_not_read":  # of which `readable_files` told
                 refused[found.reason] += 1
@@ -107,7 +112,8 @@ def _texts_of(record: Record) -> Iterator[str]:
 
 def n_bytes_in(data: Sequence[Path]) -> float:
     """About how much text there is, by the sizes of files."""
-    return float(sum(f.path.stat().st_size for path in data for f in find_files(path)[0]))
+    files = (file for path in data for file in find_inputs(SourceConfig(path=str(path)))[0])
+    return float(sum(file.path.stat().st_size for file in files))
 
 
 def count_and_hold_out(
@@ -168,7 +174,8 @@ def _sources(
 ) -> Iterator[tuple[str, str]]:
     """(source, text): of a folder its sub-folders, or its files where they are few."""
     for path in data:
-        n_files = sum("/" not in file.relative for file in find_files(path)[0])
+        found = find_inputs(SourceConfig(path=str(path)))[0]
+        n_files = sum("/" not in file.relative for file in found)
         label = path.resolve().name
         for relative, text in _read_texts(path, piece_bytes, refused):
             top, _, below = relative.partition("/")

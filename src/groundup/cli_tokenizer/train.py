@@ -78,7 +78,7 @@ def _train(
 ) -> dict[str, Any]:
     """Train into `out`, or say what was found when that was done before."""
     from groundup.cli_tokenizer.text import readable_files
-    from groundup.data.read import SourceConfig, source_fingerprint
+    from groundup.data.reading import SourceConfig, source_fingerprint
 
     _refuse_other_things(out)
     files = readable_files(data, listener)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from groundup.data.mixture import Mixture
+from groundup.data.mixture import MIXTURE_VERSION, Mixture, Stretch
 from groundup.data.pack import RowPlan
 from groundup.data.shards import TokenShards
 from groundup.runtime import DataError, stable_hash
@@ -108,7 +108,11 @@ class RowSource:
 
 
 class RowBatches:
-    """Batches of `batch_rows` rows, drawn from one or several sources in an order set by `seed`."""
+    """Batches of `batch_rows` rows, drawn from one or several sources in an order set by `seed`.
+
+    `stretches` (`curriculum.plan_mixture` makes them) say which share of the rows each source has,
+    and when; None: in proportion to its rows times its weight.
+    """
 
     def __init__(
         self,
@@ -117,6 +121,7 @@ class RowBatches:
         seed: int,
         batch_rows: int,
         shuffle: bool = True,
+        stretches: Sequence[Stretch] | None = None,
     ) -> None:
         if not sources:
             raise ValueError("sources is empty; give at least one RowSource")
@@ -133,11 +138,16 @@ class RowBatches:
         self.batch_rows, self.shuffle = batch_rows, shuffle
         sizes = [source.plan.n_rows for source in sources]
         shares = [source.weight * source.plan.n_rows for source in sources]
-        self._mixture = Mixture(sizes, shares, seed, shuffle=shuffle)
+        self._mixture = Mixture(sizes, stretches or [Stretch.of(shares)], seed, shuffle=shuffle)
 
     @property
     def seq_len(self) -> int:
         return self.sources[0].plan.seq_len
+
+    @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """Which share of the rows each source has, and when."""
+        return tuple(self._mixture.stretches)
 
     @property
     def n_rows(self) -> int:
@@ -153,7 +163,15 @@ class RowBatches:
     def fingerprint(self) -> str:
         """Changes when sample g of any step would; a checkpoint keeps it beside the step."""
         sources = [[source.plan.fingerprint, source.weight] for source in self.sources]
-        return stable_hash([sources, self.seed, self.batch_rows, self.shuffle])
+        order: list[Any] = []
+        if len(sources) > 1:  # rows of a single source come in the same order whatever its shares
+            order = [MIXTURE_VERSION, list(self.stretches)]
+        return stable_hash([sources, self.seed, self.batch_rows, self.shuffle, *order])
+
+    def rows_seen(self, n_steps: int) -> list[int]:
+        """How many rows of each source the first `n_steps` steps take, seen again counted again."""
+        counts: list[int] = self._mixture.counts(n_steps * self.batch_rows).tolist()
+        return counts
 
     def micro_batches(
         self, step: int, micro_rows: int, rank: int = 0, world: int = 1

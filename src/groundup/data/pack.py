@@ -4,9 +4,15 @@ A plan is made once for a set of token shards and a row length. A row is a list 
 a stretch (start, length) of one document. Attention stays inside a span and positions restart at
 each, so packing changes how much of a row is padding, never what the model sees.
 
-`concat` cuts the stream of documents every seq_len tokens: no padding, but documents are cut
-wherever the row ends. `best_fit` keeps documents whole where they fit: best-fit decreasing bin
-packing (Ding et al. 2024, "Fewer Truncations Improve Language Modeling"), at a little padding.
+    method      a row begins     a document that fits a row     padding     tokens never seen
+    concat      anywhere         is cut where its row ends      last row    none
+    best_fit    document, piece  stays whole                    a little    none
+    bos_crop    document         stays whole, or is cropped     last row    ends of documents
+
+`concat` cuts the stream of documents every seq_len tokens. `best_fit` is best-fit decreasing bin
+packing (Ding et al. 2024, "Fewer Truncations Improve Language Modeling"); longer documents are cut
+into pieces of a row. `bos_crop` begins each row with a document and crops one to fill it, as
+nanochat does (`crop.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ import numpy as np
 from groundup.data.shards import TokenShards
 from groundup.runtime import DataError, read_json, stable_hash, storage_errors, write_json
 
-Packing = Literal["best_fit", "concat"]
+Packing = Literal["best_fit", "concat", "bos_crop"]
 PLAN_VERSION = 1
 _ARRAYS = ("row_offsets", "span_start", "span_length", "span_document")
 
@@ -31,6 +37,7 @@ class RowPlan:
 
     row_offsets: (n_rows + 1,) int64; span_start: (n_spans,) uint64, position in the shards;
     span_length: (n_spans,) uint32; span_document: (n_spans,) uint64, index of the document.
+    n_cropped: tokens of the shards that are in no row.
     """
 
     seq_len: int
@@ -40,6 +47,7 @@ class RowPlan:
     span_start: np.ndarray
     span_length: np.ndarray
     span_document: np.ndarray
+    n_cropped: int = 0
 
     @property
     def n_rows(self) -> int:
@@ -57,6 +65,11 @@ class RowPlan:
     def padding_share(self) -> float:
         """Part of all row positions that hold no token, from 0 to 1."""
         return 1.0 - self.n_tokens / (self.n_rows * self.seq_len)
+
+    @property
+    def cropped_share(self) -> float:
+        """Part of all tokens that are in no row, from 0 to 1."""
+        return self.n_cropped / (self.n_cropped + self.n_tokens)
 
     @property
     def fingerprint(self) -> str:
@@ -79,6 +92,8 @@ class RowPlan:
             "n_spans": self.n_spans,
             "n_tokens": self.n_tokens,
             "padding_share": self.padding_share,
+            "n_cropped": self.n_cropped,
+            "cropped_share": self.cropped_share,
         }
         write_json(folder / "plan.json", summary)
 
@@ -102,12 +117,16 @@ class RowPlan:
             seq_len=summary["seq_len"],
             packing=summary["packing"],
             shards_fingerprint=summary["shards_fingerprint"],
+            n_cropped=summary.get("n_cropped", 0),
             **arrays,
         )
 
 
 def plan_rows(shards: TokenShards, seq_len: int, packing: Packing = "best_fit") -> RowPlan:
-    """Lay all documents of `shards` into rows of at most `seq_len` tokens, each token once."""
+    """Lay the documents of `shards` into rows of at most `seq_len` tokens.
+
+    Each token is in one row; with `bos_crop` in one or none.
+    """
     if seq_len < 1:
         raise ValueError(f"seq_len={seq_len} must be at least 1")
     match packing:
@@ -115,6 +134,8 @@ def plan_rows(shards: TokenShards, seq_len: int, packing: Packing = "best_fit") 
             row, start, length, document = _concat(shards, seq_len)
         case "best_fit":
             row, start, length, document = _best_fit(shards, seq_len)
+        case "bos_crop":
+            row, start, length, document = _bos_crop(shards, seq_len)
     n_rows = int(row[-1]) + 1
     return RowPlan(
         seq_len=seq_len,
@@ -124,6 +145,7 @@ def plan_rows(shards: TokenShards, seq_len: int, packing: Packing = "best_fit") 
         span_start=start.astype(np.uint64),
         span_length=length.astype(np.uint32),
         span_document=document.astype(np.uint64),
+        n_cropped=shards.n_tokens - int(length.sum()),
     )
 
 
@@ -158,6 +180,14 @@ def _best_fit(shards: TokenShards, seq_len: int) -> Spans:
     row = pack_best_fit(length, seq_len)
     order = np.lexsort((-length, row))  # within a row longest first, then document order
     return row[order], start[order], length[order], document[order]
+
+
+def _bos_crop(shards: TokenShards, seq_len: int) -> Spans:
+    """Whole documents, and in each row the beginning of one that fills it up."""
+    from groundup.data.crop import pack_cropping  # numba takes its time to import
+
+    document, row, length = pack_cropping(shards.document_lengths, seq_len)
+    return row, shards.document_starts[document], length, document
 
 
 def pack_best_fit(lengths: np.ndarray, capacity: int) -> np.ndarray:

@@ -1,90 +1,64 @@
 """Preparing data: sources in; train and held-out documents, chats and preference pairs out.
 
-Records stream through: what stays in memory is a hash and an id for each, never their text.
+    read -> clean -> dedup_exact -> dedup_near -> dedup_lines -> dedup_substrings -> decontaminate
+         -> divide -> tokenize
+
+Each stage is jobs over shards (`steps/`), made by the engine (`engine.py`) in a work folder where
+they outlive a kill. What the last one made is published in the output folder, with the manifest.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator
+from groundup.data.adopt import check_finished
+from groundup.data.config import DataConfig, DedupConfig, source_names
+from groundup.data.engine import Artefact, Engine, versions_of
+from groundup.data.executors import Executor, ExecutorName
+from groundup.data.manifest import MANIFEST, is_prepared, stage_entry, write_manifest
+from groundup.data.publish import publish, publish_tokens, removed_by_reason
+from groundup.data.reading.config import HUB
+from groundup.data.records import Record
+from groundup.data.split import SPLITS
+from groundup.data.steps.clean import clean
+from groundup.data.steps.decontaminate import Report, decontaminate
+from groundup.data.steps.dedup import cut_shared, drop_exact, drop_near
+from groundup.data.steps.divide import divide
+from groundup.data.steps.read import read_builtin_into, read_source_into
+from groundup.data.steps.shard import KINDS, REMOVED, Shard
+from groundup.data.steps.tokenize import TokenizerChoice, tokenize, tokenizer_artefact
+from groundup.runtime import (
+    DataError,
+    Listener,
+    Silent,
+    folder_lock,
+    remove_leftovers,
+    storage_errors,
+    to_dict,
+    write_json,
+)
+from groundup.tokenizer import open_tokenizer
 
-from groundup.data.prepared import KINDS, SPLITS, PreparedWriter
-from groundup.data.read import SourceConfig, read_source
-from groundup.data.records import Chat, Document, Preference, Record, Refusal, messages_as_rows
-from groundup.data.split import HeldoutChooser, Split, content_hash
-from groundup.runtime import DataError, Listener, Silent, config, storage_errors, write_json
+__all__ = [
+    "DataConfig",
+    "DedupConfig",
+    "TokenizerChoice",
+    "check_outside",
+    "prepare",
+    "source_names",
+    "suited_executor",
+]
 
 Builtin = Mapping[str, Callable[[], Iterable[Record]]]
-EXAMPLES_PER_REASON = 3
-_RECORDS_PER_PROGRESS = 5000
-
-
-def _as_sources(value: Any) -> Any:
-    """Let a recipe write a source as its path alone, and a single source without a list."""
-    entries = [value] if isinstance(value, str | Mapping | SourceConfig) else value
-    if not isinstance(entries, list | tuple):
-        return value
-    return tuple({"path": entry} if isinstance(entry, str) else entry for entry in entries)
-
-
-@config
-class DataConfig:
-    """Where the data comes from and how it is divided.
-
-    sources: paths, names of built-in sources, or mappings with path, name and weight
-    heldout_fraction: part of the documents, chats and pairs kept out of training, to measure on
-    min_heldout: how many of each kind at least (where there are more than that)
-    split_long_documents_bytes: longer documents are cut into pieces of at most this many bytes of
-        UTF-8, so that one long file is spread over train and held-out; None never cuts
-    deduplicate: drop documents, chats and pairs that are the same as an earlier one
-    """
-
-    sources: Annotated[
-        tuple[SourceConfig, ...],
-        BeforeValidator(
-            _as_sources, json_schema_input_type=str | SourceConfig | list[str | SourceConfig]
-        ),
-    ] = (SourceConfig(path="demo"),)
-    heldout_fraction: float = 0.02
-    min_heldout: int = 1
-    split_long_documents_bytes: int | None = 16384
-    deduplicate: bool = True
-
-    def __post_init__(self) -> None:
-        if not 0 < self.heldout_fraction <= 0.5:
-            raise ValueError(
-                f"heldout_fraction={self.heldout_fraction} must lie above 0 and at most 0.5; "
-                "try 0.02"
-            )
-        if self.min_heldout < 1:
-            raise ValueError(f"min_heldout={self.min_heldout} must be at least 1")
-        limit = self.split_long_documents_bytes
-        if limit is not None and limit < 64:
-            raise ValueError(
-                f"split_long_documents_bytes={limit} must be at least 64, or null to never cut"
-            )
-
-
-def source_names(sources: Iterable[SourceConfig]) -> list[str]:
-    """What each source is called: its label, and a number where two share one.
-
-    >>> source_names([SourceConfig(path="a/books"), SourceConfig(path="b/books")])
-    ['books', 'books-2']
-    """
-    names: list[str] = []
-    for source in sources:
-        name, n = source.label, 1
-        while name in names:
-            n += 1
-            name = f"{source.label}-{n}"
-        names.append(name)
-    return names
+PROCESSES_FROM_BYTES = 32 << 20
+IN_PART = ("repeated_lines", "repeated_substrings", "contaminated_span")  # the rest stays
+STAGES = "stages"  # the work folder, beside what is published
 
 
 def prepare(
@@ -92,55 +66,280 @@ def prepare(
     out: Path,
     *,
     builtin: Builtin | None = None,
+    work: Path | None = None,
+    executor: Executor | None = None,
+    tokenizer: TokenizerChoice | None = None,
+    manifest_name: str = MANIFEST,
     listener: Listener | None = None,
 ) -> dict[str, Any]:
-    """Read all sources, drop duplicates, divide, and write to the folder `out`; gives the counts.
+    """Read all sources, clean, drop duplicates, divide, and write the folder `out`; gives counts.
 
-    A source whose path is a key of `builtin` takes its records from there.
+    A source whose path is a key of `builtin` takes its records from there. `work` keeps what each
+    stage made, for when this is called again: after a kill, or with other settings; `out/stages` if
+    it is not given. The same bytes come from each executor. With a `tokenizer`, given or to be
+    trained, token shards are written too.
     """
     listener = listener or Silent()
+    builtin = builtin or {}
+    work = work or out / STAGES
     if not config.sources:
         raise DataError("data.sources is empty; give --data PATH, or name a file, a folder or demo")
     for source in config.sources:
-        if source.path not in (builtin or {}):
-            check_outside(out, Path(source.path))
-    names = source_names(config.sources)
-    with storage_errors(out), PreparedWriter(out) as writer:
-        preparation = _Preparation(config, writer)
-        for n, (source, name) in enumerate(zip(config.sources, names, strict=True)):
-            for record in _records(source, name, config, builtin or {}):
-                preparation.take(record)
-                if preparation.n_seen % _RECORDS_PER_PROGRESS == 0:
-                    listener.progress(f"read {name}", n, len(names), preparation.figures())
-            listener.progress(f"read {name}", n + 1, len(names), preparation.figures())
-        preparation.finish()
-    counts = preparation.counts(dict(zip(names, config.sources, strict=True)))
-    _check_enough(counts, config)
-    write_json(out / "counts.json", counts)
+        if source.path in builtin or source.path.startswith(HUB):
+            continue
+        check_outside(out, Path(source.path))
+        check_finished(Path(source.path))
+        if is_prepared(Path(source.path)):
+            raise DataError(
+                f"{source.path} is prepared data; give what it was made of, or train on it with "
+                f"groundup build --data {source.path}"
+            )
+    with storage_errors(out), folder_lock(work):
+        remove_leftovers(out)
+        if tokenizer is not None and tokenizer.path is not None:
+            open_tokenizer(tokenizer.path)  # before any work, if it is none
+        engine = Engine(work, executor, listener)
+        flow = _Flow(engine, config, listener)
+        flow.read(builtin)
+        flow.clean()
+        flow.drop_duplicates()
+        flow.decontaminate()
+        flow.divide()
+        counts = flow.publish(out, tokenizer, manifest_name)
+        engine.prune()
+    if not engine.n_made:
+        listener.message("nothing has changed: all of it stood")
     for reason, entry in counts["removed"].items():
-        listener.message(f"left out {entry['n']} for {reason}, such as {entry['examples'][0]}")
+        done = "cut something from" if reason in IN_PART else "left out"
+        listener.message(f"{done} {entry['n']} for {reason}, such as {entry['examples'][0]}")
     return counts
 
 
-def _records(
-    source: SourceConfig, name: str, config: DataConfig, builtin: Builtin
-) -> Iterator[Record | Refusal]:
-    if source.path in builtin:
-        for record in builtin[source.path]():
-            yield replace(record, source=name)
-        return
-    yield from read_source(
-        source, name, split_long_documents_bytes=config.split_long_documents_bytes
-    )
+def suited_executor(config: DataConfig) -> ExecutorName:
+    """Processes where there is so much to read that starting them pays, else serial."""
+    n_bytes = 0
+    for source in config.sources:
+        path = Path(source.path)
+        for file in [path] if path.is_file() else path.rglob("*"):
+            with suppress(OSError):  # whoever reads it says so
+                n_bytes += file.stat().st_size if file.is_file() else 0
+            if n_bytes >= PROCESSES_FROM_BYTES:
+                return "processes"
+    return "serial"
 
 
 def check_outside(out: Path, source: Path) -> None:
-    """Raise DataError if what is written to `out` would be read from `source` by the next run."""
+    """Raise DataError if `out` would be read from `source` by the next run, or replace it."""
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
         raise DataError(
             f"the output {out} lies inside the source {source} and would be read as text later; "
             "choose another --out, or a source folder beside it"
         )
+    if source.resolve().is_relative_to(out.resolve()):
+        raise DataError(
+            f"the source {source} lies inside the output {out}, where it would be replaced; "
+            "choose another --out"
+        )
+
+
+# --- one run --------------------------------------------------------------------------------------
+
+Sides = dict[str, dict[str, int]]
+
+
+@dataclass
+class _Flow:
+    """The shards on their way through the stages, and what the manifest says of each stage."""
+
+    engine: Engine
+    config: DataConfig
+    listener: Listener
+    shards: list[Shard] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    removed: dict[str, list[Path]] = field(default_factory=dict)  # stage -> files
+    contamination: Report | None = None
+
+    def read(self, builtin: Builtin) -> None:
+        """Sources to shards."""
+        config = self.config
+        dropped: Counter[str] = Counter()
+        artefacts: list[Artefact] = []
+        for source, name in zip(config.sources, source_names(config.sources), strict=True):
+            if source.path in builtin:
+                found = read_builtin_into(self.engine, source, name, builtin[source.path])
+            else:
+                found = read_source_into(self.engine, source, name, config.reading)
+            self.shards += found.shards
+            self.sources.append(found.about)
+            artefacts += found.artefacts
+            for artefact in found.artefacts:
+                dropped.update(artefact.counts["dropped"])
+        after = _sides(self.shards)
+        before = {kind: dict(counts) for kind, counts in after.items()}
+        before["documents"] = {
+            "n": after["documents"]["n"] + dropped.total(),
+            "n_bytes": sum(source["bytes"] for source in self.sources),
+        }
+        self.stages.append(stage_entry("read", before, after, dropped))
+        self._keep_removed("read", artefacts)
+
+    def clean(self) -> None:
+        """Repair, score, judge and mask the user's documents."""
+        cleaning = self.config.cleaning
+        self._through("clean", _is_own, lambda own: clean(self.engine, own, cleaning))
+
+    def drop_duplicates(self) -> None:
+        """Exact duplicates of each kind, near ones of the user's documents, and what they share."""
+        engine, dedup = self.engine, self.config.dedup
+        if dedup.exact:
+            made = list(self.shards)
+            for kind in KINDS:
+                places = [n for n, shard in enumerate(self.shards) if shard.kind == kind]
+                found = drop_exact(engine, [self.shards[n] for n in places])
+                for n, shard in zip(places, found, strict=True):
+                    made[n] = shard
+            self._passed("dedup_exact", made)
+        if (near := dedup.near) is not None:
+            self._through("dedup_near", _is_own, lambda own: drop_near(engine, own, near))
+        for name, shared in (("lines", dedup.lines), ("substrings", dedup.substrings)):
+            if shared is not None:
+                self._through(f"dedup_{name}", _is_own, partial(cut_shared, engine, config=shared))
+
+    def decontaminate(self) -> None:
+        """Take out what gives away evaluation sets, where some are named."""
+        if not self.config.decontamination.benchmarks:
+            return
+        found = decontaminate(self.engine, self.shards, self.config.decontamination)
+        made, self.contamination = found
+        self._passed("decontaminate", made)
+
+    def divide(self) -> None:
+        """Cut what is long, and hold some out."""
+        config = self.config
+        divided = divide(
+            self.engine,
+            self.shards,
+            fraction=config.heldout_fraction,
+            minimum=config.min_heldout,
+            limit_bytes=config.split_long_documents_bytes,
+        )
+        self._passed("divide", divided)
+
+    def publish(
+        self, out: Path, choice: TokenizerChoice | None, manifest_name: str
+    ) -> dict[str, Any]:
+        """Write the output folder from what the stages made; gives its counts."""
+        removed = removed_by_reason(self.removed)
+        counts = {**_counts(self.shards, self.sources), "removed": removed}
+        _check_enough(counts, self.config)
+        about, made = None, None
+        tokens: dict[str, list[Artefact]] = {}
+        if choice is not None:
+            made = tokenizer_artefact(self.engine, choice, self.shards, self.listener)
+            tokens = tokenize(self.engine, self.shards, made)
+        (out / manifest_name).unlink(missing_ok=True)  # from here on it is not true
+        publish(out, self.shards, self.removed)
+        publish_tokens(out, made, tokens)
+        if made is not None:
+            n_tokens = sum(a.counts["n_tokens"] for found in tokens.values() for a in found)
+            sides = _sides(s for s in self.shards if s.kind == "documents")
+            self.stages.append(stage_entry("tokenize", sides, sides, {}, n_tokens=n_tokens))
+            about = {"hash": made.counts["fingerprint"], "vocab_size": made.counts["vocab_size"]}
+            counts["tokens"] = {
+                split: sum(
+                    artefact.counts["n_tokens"]
+                    for found in tokens.values()
+                    for artefact in found
+                    if artefact.counts["split"] == split
+                )
+                for split in SPLITS
+            }
+        write_json(out / "counts.json", counts)
+        manifest = write_manifest(
+            out,
+            sources=self.sources,
+            stages=self.stages,
+            parameters=to_dict(self.config),
+            versions=versions_of(LIBRARIES),
+            tokenizer=about,
+            contamination=self.contamination,
+            name=manifest_name,
+        )
+        return {**counts, "fingerprint": manifest["fingerprint"]}
+
+    def _through(
+        self,
+        stage: str,
+        chosen: Callable[[Shard], bool],
+        run: Callable[[list[Shard]], list[Shard]],
+    ) -> None:
+        """Pass the chosen shards through a stage; the rest goes by it."""
+        places = [n for n, shard in enumerate(self.shards) if chosen(shard)]
+        if places:
+            made = list(self.shards)
+            for n, shard in zip(places, run([self.shards[n] for n in places]), strict=True):
+                made[n] = shard
+            self._passed(stage, made)
+
+    def _passed(self, stage: str, made: Sequence[Shard]) -> None:
+        """Note what a stage did, and go on with what it made."""
+        before = {shard.artefact.folder for shard in self.shards}
+        new = [shard.artefact for shard in made if shard.artefact.folder not in before]
+        dropped: Counter[str] = Counter()
+        for artefact in new:
+            dropped.update(artefact.counts.get("dropped", {}))
+        self.stages.append(stage_entry(stage, _sides(self.shards), _sides(made), dropped))
+        self.shards = list(made)
+        self._keep_removed(stage, new)
+
+    def _keep_removed(self, stage: str, artefacts: Iterable[Artefact]) -> None:
+        files = [artefact.path(REMOVED) for artefact in artefacts if REMOVED in artefact.files]
+        if files:
+            self.removed[stage] = files
+
+
+def _is_own(shard: Shard) -> bool:
+    return shard.kind == "documents" and not shard.is_builtin
+
+
+LIBRARIES = (
+    "numpy", "pyarrow", "xxhash", "numba", "ftfy", "py3langid", "charset-normalizer", "resiliparse",
+    "pypdfium2", "datasets", "tokenizers", "tiktoken", "regex",
+)  # fmt: skip
+
+
+def _sides(shards: Iterable[Shard]) -> Sides:
+    found: Sides = {kind: {"n": 0, "n_bytes": 0} for kind in KINDS}
+    for shard in shards:
+        found[shard.kind]["n"] += shard.n
+        found[shard.kind]["n_bytes"] += shard.n_bytes
+    return found
+
+
+def _counts(shards: Sequence[Shard], sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What counts.json says of what was kept: by kind, split and source."""
+
+    def of(kind: str, names: Iterable[str]) -> Sides:
+        found: Sides = {split: {"n": 0, "n_bytes": 0} for split in SPLITS}
+        wanted = set(names)
+        for shard in shards:
+            if shard.kind == kind and shard.source in wanted:
+                for split in SPLITS:
+                    for figure, value in shard.artefact.counts["splits"][split].items():
+                        found[split][figure] += value
+        return found
+
+    return {
+        **{kind: of(kind, [source["name"] for source in sources]) for kind in KINDS},
+        "sources": {
+            source["name"]: {
+                "weight": source["weight"],
+                **{kind: of(kind, [source["name"]]) for kind in KINDS},
+            }
+            for source in sources
+        },
+    }
 
 
 def _check_enough(counts: Mapping[str, Any], config: DataConfig) -> None:
@@ -148,7 +347,10 @@ def _check_enough(counts: Mapping[str, Any], config: DataConfig) -> None:
     if not any(n_found.values()):
         reasons = ", ".join(f"{r}: {e['n']}" for r, e in counts["removed"].items())
         paths = ", ".join(source.path for source in config.sources)
-        raise DataError(f"nothing is left of {paths} ({reasons or 'no rows'}); add other text")
+        raise DataError(
+            f"nothing is left of {paths} ({reasons or 'no rows'}); add other "
+            "text, or loosen data.cleaning"
+        )
     if n_found["documents"] and not all(counts["documents"][split]["n"] for split in SPLITS):
         n_bytes = sum(counts["documents"][split]["n_bytes"] for split in SPLITS)
         raise DataError(
@@ -156,132 +358,3 @@ def _check_enough(counts: Mapping[str, Any], config: DataConfig) -> None:
             "small to train on one part and hold out another; add text, or lower "
             "data.split_long_documents_bytes"
         )
-
-
-# --- one run --------------------------------------------------------------------------------------
-
-
-class _Preparation:
-    """The state of one run of `prepare`: hashes seen, items held back, counts."""
-
-    def __init__(self, config: DataConfig, writer: PreparedWriter) -> None:
-        self.deduplicate = config.deduplicate
-        self.writer = writer
-        self.n_seen = 0
-        self._kept: dict[str, dict[bytes, str]] = {kind: {} for kind in KINDS}  # hash -> first id
-        self._choosers: dict[str, HeldoutChooser[Record]] = {
-            kind: HeldoutChooser(config.heldout_fraction, config.min_heldout) for kind in KINDS
-        }
-        self._placed: Counter[tuple[str, str, str]] = Counter()  # kind, split, source
-        self._placed_bytes: Counter[tuple[str, str, str]] = Counter()
-        self._removed: dict[str, list[Refusal]] = defaultdict(list)
-        self._n_removed: Counter[str] = Counter()
-
-    def take(self, record: Record | Refusal) -> None:
-        self.n_seen += 1
-        if isinstance(record, Refusal):
-            self._remove(record)
-            return
-        kind, content, group = _identity(record)
-        digest = content_hash(content)
-        kept = self._kept[kind]
-        if self.deduplicate and digest in kept:
-            detail = f"the same as {kept[digest]}"
-            self._remove(Refusal(record.id, record.source, "prepare", "exact_duplicate", detail))
-            return
-        if self.deduplicate:
-            kept[digest] = record.id
-        group_digest = digest if group is content else content_hash(group)
-        for split, item in self._choosers[kind].send(group_digest, record):
-            self._place(kind, split, item)
-
-    def finish(self) -> None:
-        for kind in KINDS:
-            for split, item in self._choosers[kind].finish():
-                self._place(kind, split, item)
-
-    def figures(self) -> dict[str, float]:
-        """Counts for a progress line."""
-        placed: Counter[str] = Counter()
-        for (kind, _, _), n in self._placed.items():
-            placed[kind] += n
-        return {
-            **{kind: float(placed[kind]) for kind in KINDS},
-            "removed": sum(self._n_removed.values()),
-        }
-
-    def _place(self, kind: str, split: Split, record: Record) -> None:
-        key = (kind, split, record.source)
-        self._placed[key] += 1
-        self._placed_bytes[key] += _text_bytes(record)
-        self.writer.add(split, record)
-
-    def _remove(self, refusal: Refusal) -> None:
-        self._n_removed[refusal.reason] += 1
-        if len(self._removed[refusal.reason]) < EXAMPLES_PER_REASON:
-            self._removed[refusal.reason].append(refusal)
-        self.writer.add_removed(refusal)
-
-    def counts(self, sources: Mapping[str, SourceConfig]) -> dict[str, Any]:
-        """What counts.json says."""
-        return {
-            **{kind: self._by_split(kind, sources) for kind in KINDS},
-            "sources": {
-                name: {
-                    "path": source.path,
-                    "weight": source.weight,
-                    **{kind: self._by_split(kind, [name]) for kind in KINDS},
-                }
-                for name, source in sources.items()
-            },
-            "removed": {
-                reason: {
-                    "n": n,
-                    "stage": self._removed[reason][0].stage,
-                    "examples": [f"{r.id}: {r.detail}" for r in self._removed[reason]],
-                }
-                for reason, n in sorted(self._n_removed.items())
-            },
-        }
-
-    def _by_split(self, kind: str, names: Iterable[str]) -> dict[str, dict[str, int]]:
-        keys = {split: [(kind, split, name) for name in names] for split in SPLITS}
-        return {
-            split: {
-                "n": sum(self._placed[key] for key in keys[split]),
-                "n_bytes": sum(self._placed_bytes[key] for key in keys[split]),
-            }
-            for split in SPLITS
-        }
-
-
-def _identity(record: Record) -> tuple[str, str, str]:
-    """(kind, what makes it a duplicate, what its split follows from).
-
-    Preference pairs are divided by their prompt, so no prompt is trained on and measured on too.
-    """
-    match record:
-        case Document():
-            return "documents", record.text, record.text
-        case Chat():
-            content = _canonical(messages_as_rows(record.messages))
-            return "chats", content, content
-        case Preference():
-            prompt = messages_as_rows(record.prompt)
-            content = _canonical([prompt, record.chosen, record.rejected])
-            return "preferences", content, _canonical(prompt)
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _text_bytes(record: Record) -> int:
-    match record:
-        case Document():
-            return len(record.text.encode())
-        case Chat():
-            return sum(len(message.content.encode()) for message in record.messages)
-        case Preference():
-            prompt = sum(len(message.content.encode()) for message in record.prompt)
-            return prompt + len(record.chosen.encode()) + len(record.rejected.encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from groundup.runtime import DataError
@@ -13,11 +13,20 @@ from groundup.tokenizer.templates import ROLES
 
 @dataclass(frozen=True)
 class Document:
-    """Text to pretrain on."""
+    """Text to pretrain on.
+
+    licence: its licence where that is certain
+    path: of its file, relative to the source; members of archives as "a.zip!/b.txt"
+    start, end: the bytes of that file that hold it, where that makes sense
+    """
 
     text: str
     id: str
     source: str
+    licence: str | None = field(default=None, kw_only=True)
+    path: str | None = field(default=None, kw_only=True)
+    start: int | None = field(default=None, kw_only=True)
+    end: int | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

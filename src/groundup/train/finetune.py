@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from groundup.data.loader import RowBatches
-from groundup.data.prepared import SPLITS, read_chats
+from groundup.data.prepared import read_chats
 from groundup.data.shard_writer import write_masked_shards
-from groundup.data.split import Split
+from groundup.data.split import SPLITS, Split
 from groundup.export.huggingface import load_model
 from groundup.model import Decoder, training_flops_per_token
 from groundup.optim import AveragingConfig, MuonConfig, OptimizerConfig, ScheduleConfig

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from groundup.data.curriculum import MixingConfig, MixturePlan, MixtureSource, plan_mixture
 from groundup.data.loader import RowBatches, RowSource
 from groundup.data.pack import Packing
 from groundup.data.prepare import DataConfig, source_names
@@ -34,7 +36,10 @@ class PretrainConfig:
 
     tokens: how many tokens to train on, rows seen again counted again.
     batch_tokens: tokens of one optimizer step, padding included.
-    packing: `best_fit` keeps documents whole, `concat` cuts the stream every max_seq_len tokens.
+    packing: `best_fit` keeps documents whole, `concat` cuts the stream every max_seq_len tokens,
+        `bos_crop` begins each row with a document and crops one to fill it: no padding, but the
+        rest of what is cropped is never seen.
+    mixing: how the sources share the rows, where that is not by size and weight alone.
     z_weight: weight of the z-loss, which keeps the logits' normaliser near 1; 0 is none.
     average: a moving average of the weights, which then is the result; null is none.
     heldout_bytes: how much held-out text the curve is measured on (the final figure uses more).
@@ -44,6 +49,7 @@ class PretrainConfig:
     tokens: int = 5_000_000
     batch_tokens: int = 2048
     packing: Packing = "best_fit"
+    mixing: MixingConfig = MixingConfig()
     optimizer: OptimizerConfig = MuonConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loop: LoopConfig = LoopConfig()
@@ -56,6 +62,12 @@ class PretrainConfig:
         for name in ("tokens", "batch_tokens", "heldout_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        for stage in self.mixing.stages:
+            if stage.until is not None and stage.until >= self.tokens:
+                raise ValueError(
+                    f"mixing.stages: until={stage.until} must lie below tokens={self.tokens}; "
+                    "leave it out of the last stage"
+                )
         if self.z_weight < 0:
             raise ValueError(f"z_weight={self.z_weight} must not be negative; try z_weight=1e-4")
 
@@ -68,10 +80,16 @@ def pretrain(
     Raises DataError if there are fewer tokens than the context is long.
     """
     seq_len, tokenizer = model_config.max_seq_len, context.tokenizer
+    names = source_names(data.sources)
+    settings.mixing.check_names(names)
+    named = {
+        name: source
+        for name, source in zip(names, data.sources, strict=True)
+        if next(iter(read_texts(context.data, "train", name)), None) is not None
+    }
     sources = [
         _train_rows(settings, name, source.weight, seq_len, context)
-        for name, source in zip(source_names(data.sources), data.sources, strict=True)
-        if next(iter(read_texts(context.data, "train", name)), None) is not None
+        for name, source in named.items()
     ]
     n_tokens = sum(source.plan.n_tokens for source in sources)
     if n_tokens < seq_len:
@@ -91,7 +109,24 @@ def pretrain(
         packing="best_fit",
     )
     batch_rows = rows_per_batch(settings.batch_tokens, seq_len)
-    batches = RowBatches(sources, seed=derive_seed(context.seed, "pretrain"), batch_rows=batch_rows)
+    n_steps = -(-settings.tokens // (batch_rows * seq_len))
+    plan = plan_mixture(
+        settings.mixing,
+        [
+            MixtureSource(name, rows.plan.n_rows, source.weight, source.max_epochs)
+            for (name, source), rows in zip(named.items(), sources, strict=True)
+        ],
+        n_samples=n_steps * batch_rows,
+        sample_tokens=seq_len,
+    )
+    for line in plan.messages():
+        context.listener.message(f"pretrain: {line}")
+    batches = RowBatches(
+        sources,
+        seed=derive_seed(context.seed, "pretrain"),
+        batch_rows=batch_rows,
+        stretches=plan.stretches,
+    )
     heldout_rows = RowBatches([heldout], seed=0, batch_rows=1)
 
     def evaluate(model: Decoder) -> dict[str, float]:
@@ -104,7 +139,7 @@ def pretrain(
         label="pretrain",
         batches=batches,
         loss_fn=partial(next_token_loss, z_weight=settings.z_weight),
-        n_steps=-(-settings.tokens // (batch_rows * seq_len)),
+        n_steps=n_steps,
         rows=batch_rows,
         seq_len=seq_len,
         chat=False,
@@ -124,6 +159,24 @@ def pretrain(
         "rows": batches.n_rows,
         "epochs": round(progress.step * batch_rows / batches.n_rows, 3),
         "padding_share": round(1 - n_tokens / (batches.n_rows * seq_len), 4),
+        "cropped_share": round(1 - n_tokens / sum(source.shards.n_tokens for source in sources), 4),
+        "sources": _by_source(plan, sources, batches.rows_seen(progress.step)),
+    }
+
+
+def _by_source(
+    plan: MixturePlan, sources: Sequence[RowSource], seen: Sequence[int]
+) -> dict[str, Any]:
+    """What the manifest says of each source: its place in the mixture, and how it was packed."""
+    return {
+        name: {
+            **figures,
+            "rows_seen": n_seen,
+            "tokens": rows.plan.n_tokens,
+            "padding_share": round(rows.plan.padding_share, 4),
+            "cropped_share": round(rows.plan.cropped_share, 4),
+        }
+        for (name, figures), rows, n_seen in zip(plan.figures().items(), sources, seen, strict=True)
     }
 
 

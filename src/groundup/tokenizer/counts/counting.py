@@ -55,9 +55,9 @@ from groundup.tokenizer.counts.runs import (
     read_header,
     write_run,
 )
-from groundup.tokenizer.counts.workers import Workers, n_processors
 from groundup.tokenizer.normalize import Normalizer
 from groundup.tokenizer.pretokenize import Cutter, well_formed
+from groundup.workers import Workers, n_processors
 
 A = TypeVar("A")
 B = TypeVar("B")

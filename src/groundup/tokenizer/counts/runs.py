@@ -32,7 +32,7 @@ from groundup.runtime import (
     storage_errors,
     write_json,
 )
-from groundup.tokenizer.counts.workers import Workers
+from groundup.workers import Workers
 
 FORMAT = 1
 FAN_IN = 32  # runs merged at a time; three open files each, and macOS allows 256

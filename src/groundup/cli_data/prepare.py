@@ -1,0 +1,152 @@
+"""`groundup data prepare`: the whole pipeline on what a person has, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from groundup.cli_tokenizer.options import Json, console, display_of
+from groundup.runtime import LOCK, DataError, GroundupError, format_count, read_json
+
+if TYPE_CHECKING:
+    from groundup.data.config import DataConfig
+    from groundup.data.prepare import Builtin
+    from groundup.data.steps.tokenize import TokenizerChoice
+
+
+class ExecutorChoice(StrEnum):
+    """Who does the jobs."""
+
+    serial = "serial"
+    processes = "processes"
+    ray = "ray"
+
+
+def prepare(
+    data: Annotated[
+        list[str],
+        typer.Option("--data", help="A file, a folder, hf:OWNER/NAME, or demo; repeatable."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
+    executor: Annotated[
+        ExecutorChoice | None,
+        typer.Option(help="Who does the jobs; by default processes where there is much to do."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes, or jobs at a time; by default one for each processor."),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Of a running Ray cluster; else Ray starts here.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Write token shards with this tokenizer.")
+    ] = None,
+    vocab_size: Annotated[
+        int | None, typer.Option(help="Train a tokenizer of so many tokens, and write shards.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Such as cleaning.preset=web; repeatable."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read, clean, deduplicate and divide text; run it again to go on after a kill."""
+    from groundup.data.executors import ExecutorConfig, open_executor
+    from groundup.data.prepare import prepare as prepare_data
+    from groundup.data.prepare import suited_executor
+
+    choice = _tokenizer_choice(tokenizer, vocab_size)
+    config, builtin = _config_of(data, sets or [])
+    _refuse_other_things(out)
+    name = executor.value if executor else suited_executor(config)
+    workers_config = ExecutorConfig(name=name, n_workers=workers, address=address)
+    with (
+        display_of(quiet=quiet, as_json=as_json) as display,
+        open_executor(workers_config) as opened,
+    ):
+        counts = prepare_data(
+            config,
+            out,
+            builtin=builtin,
+            executor=opened,
+            tokenizer=choice,
+            listener=display,
+        )
+    if as_json:
+        print(json.dumps({"out": str(out), **counts}, ensure_ascii=False))
+    elif not quiet:
+        for line in _result_lines(out, counts):
+            console.print(line)
+
+
+def _config_of(data: Sequence[str], sets: Sequence[str]) -> tuple[DataConfig, Builtin]:
+    """The settings, and the sources that groundup makes itself."""
+    from groundup.recipe import DEMO, checked_source, data_recipe
+    from groundup.stages import demo_records
+
+    sources = [checked_source(path) for path in data]
+    recipe = data_recipe(sources, sets)
+    builtin: Builtin = {DEMO: lambda: demo_records(recipe)} if DEMO in sources else {}
+    return recipe.data, builtin
+
+
+def _tokenizer_choice(path: Path | None, vocab_size: int | None) -> TokenizerChoice | None:
+    from groundup.data.steps.tokenize import TokenizerChoice
+    from groundup.tokenizer import TokenizerConfig
+
+    if path is not None and vocab_size is not None:
+        raise GroundupError(
+            "--tokenizer is a tokenizer that is there and --vocab-size trains one; give one of them"
+        )
+    if path is not None:
+        return TokenizerChoice(path=path)
+    if vocab_size is not None:
+        return TokenizerChoice(config=TokenizerConfig(vocab_size=vocab_size))
+    return None
+
+
+def _refuse_other_things(out: Path) -> None:
+    """Raise if a folder holds what no preparation here has begun."""
+    from groundup.data.manifest import is_prepared
+    from groundup.data.prepare import STAGES
+
+    if out.exists() and not out.is_dir():
+        raise DataError(f"--out {out} is a file; give a folder")
+    if not out.is_dir() or (out / STAGES / LOCK).is_file() or is_prepared(out):
+        return
+    others = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
+    if others:
+        raise DataError(
+            f"--out {out} holds something else ({', '.join(others[:4])}"
+            f"{', …' if len(others) > 4 else ''}); give a new or an empty folder"
+        )
+
+
+def _result_lines(out: Path, counts: Mapping[str, Any]) -> Iterator[str]:
+    """What came out, in words."""
+    from groundup.data.manifest import MANIFEST
+
+    for stage in read_json(out / MANIFEST)["stages"]:
+        dropped = ", ".join(_told(stage["dropped"])) or "nothing dropped"
+        yield (
+            f"{stage['name']:16} {stage['documents_in']:>10,} -> {stage['documents_out']:>10,} "
+            f"documents, {format_count(stage['bytes_out']):>6} bytes: {dropped}"
+        )
+        for kind in ("chats", "preferences"):
+            if f"{kind}_in" in stage:
+                yield f"{'':16} {stage[f'{kind}_in']:>10,} -> {stage[f'{kind}_out']:>10,} {kind}"
+    for split, n_tokens in counts.get("tokens", {}).items():
+        yield f"{split}: {format_count(n_tokens)} tokens"
+    yield f"data: {out}, fingerprint {counts['fingerprint']}"
+
+
+def _told(dropped: Mapping[str, int]) -> Iterable[str]:
+    for reason, n in sorted(dropped.items(), key=lambda item: (-item[1], item[0])):
+        yield f"{n:,} {reason.replace('_', ' ')}"

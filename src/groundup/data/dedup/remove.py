@@ -1,0 +1,73 @@
+"""A shard without the documents that duplicate others, and those documents with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from groundup.data.dedup.clusters import removals_of
+from groundup.data.dedup.keys import split_numbers
+from groundup.data.table import REMOVED_SCHEMA, TableWriter, removed_row, tables_of
+
+KEPT, REMOVED = "documents.parquet", "removed.parquet"  # what steps write into their folder
+_REASONS = {
+    "dedup_exact": ("exact_duplicate", "the same text as {kept}, {size} times in all"),
+    "dedup_near": (
+        "near_duplicate",
+        "similarity {score:.3f} to its nearest in a cluster of {size}, of which {kept} is kept",
+    ),
+}
+
+
+def remove_duplicates(
+    shard: Path, number: int, clusters: Path, stage: str, out: Path
+) -> dict[str, int]:
+    """Write a shard's documents that are kept, and those that go, into the folder `out`.
+
+    number: of the shard, in the order of the shards; clusters: the folder of `cluster`; stage:
+    dedup_exact or dedup_near
+    """
+    reason, detail = _REASONS[stage]
+    removals = removals_of(number, clusters)
+    rows = split_numbers(removals["document"].to_numpy())[1]
+    first = n_kept = 0
+    schema = shard_schema(shard)
+    with (
+        TableWriter(out / KEPT, schema) as kept,
+        TableWriter(out / REMOVED, REMOVED_SCHEMA) as gone,
+    ):
+        for table in tables_of(shard):
+            begin, end = np.searchsorted(rows, [first, first + table.num_rows]).tolist()
+            keep = np.ones(table.num_rows, dtype=bool)
+            keep[rows[begin:end] - first] = False
+            first += table.num_rows
+            n_kept += int(keep.sum())
+            kept.add_table(table.filter(pa.array(keep)))
+            documents = table.filter(pa.array(~keep)).to_pylist()
+            for document, removal in zip(
+                documents, removals.slice(begin, end - begin).to_pylist(), strict=True
+            ):
+                kept_id, score = removal["kept_id"], removal["similarity"]
+                why = detail.format(kept=kept_id, size=removal["cluster_size"], score=score)
+                row = with_source(document)
+                score = None if stage == "dedup_exact" else score
+                gone.add(removed_row(row, stage, reason, score=score, kept_id=kept_id, detail=why))
+    return {"documents": first, "kept": n_kept, "removed": first - n_kept}
+
+
+def shard_schema(shard: Path) -> pa.Schema:
+    """The columns of a shard, without what other writers have noted beside them."""
+    import pyarrow.parquet as pq
+
+    return pq.read_schema(shard).remove_metadata()
+
+
+def with_source(document: dict[str, str]) -> dict[str, str]:
+    """A row that has a source: where its shard has no such column, what stands before the slash.
+
+    >>> with_source({"id": "books/a.txt#0", "text": ""})["source"]
+    'books'
+    """
+    return {"source": document["id"].partition("/")[0], **document}

@@ -1,0 +1,220 @@
+"""`groundup data`: what its commands print and write, killed or not, and what they refuse."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import groundup
+from groundup.cli import main
+from groundup.data.prepare import DataConfig, suited_executor
+from groundup.data.reading import SourceConfig
+from groundup.runtime import hash_file
+from groundup.tokenizer import TokenizerConfig, train_tokenizer
+
+from .data.test_manifest import write_sources
+
+Capture = pytest.CaptureFixture[str]
+QUICK = ["--set", "cleaning.identify_language=false", "--set", "heldout_fraction=0.2"]
+
+
+def refused(capsys: Capture, *arguments: object) -> str:
+    """The one line that a user's mistake ends in."""
+    assert main([str(argument) for argument in arguments]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("groundup: ")
+    assert errors.count("\n") == 1
+    return errors.removeprefix("groundup: ").rstrip("\n")
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file but locks, with its hash."""
+    return {
+        path.relative_to(folder).as_posix(): hash_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+@pytest.fixture
+def stories(tmp_path: Path) -> Path:
+    return write_sources(tmp_path / "stories", 8)
+
+
+def test_a_quality_classifier_is_trained_and_used(
+    tmp_path: Path, stories: Path, capsys: Capture
+) -> None:
+    draw = random.Random(4)
+    words = {"good": ["the", "owl", "sat", "and", "sang", "of", "old", "stones"]}
+    words["bad"] = ["BUY", "cheap", "pills", "NOW", "click", "winner", "free"]
+    for side, known in words.items():
+        rows = ({"text": " ".join(draw.choices(known, k=12))} for _ in range(150))
+        (tmp_path / f"{side}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    good, bad, classifier = (tmp_path / n for n in ("good.jsonl", "bad.jsonl", "quality.json"))
+    arguments = ["--good", str(good), "--bad", str(bad), "--out", str(classifier)]
+    assert main(["data", "quality", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert "of those it calls good, 100.0% are" in printed
+    assert "speaks for bad: " in printed
+    assert f"--set cleaning.classifier={classifier}" in printed
+    assert main(["data", "quality", *arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["precision"] == 1.0
+    assert told["n_good"] + told["n_bad"] > 30
+    assert dict(told["strongest"])
+
+    out = tmp_path / "out"
+    both = ["--data", str(good), "--data", str(bad), "--out", str(out), "--json"]
+    sets = [*QUICK, "--set", f"cleaning.classifier={classifier}", "--set", "dedup.near=null"]
+    assert main(["data", "prepare", *both, *sets]) == 0
+    counts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert counts["removed"]["poor_quality"]["n"] == 150
+    assert sum(counts["sources"]["good"]["documents"][s]["n"] for s in ("train", "heldout")) == 150
+    assert sum(counts["sources"]["bad"]["documents"][s]["n"] for s in ("train", "heldout")) == 0
+
+    one = tmp_path / "one.txt"
+    one.write_text("A single text.")
+    found = refused(capsys, "data", "quality", "--good", good, "--bad", one, "--out", classifier)
+    assert "bad" in found
+
+
+def test_processes_are_started_where_they_pay(
+    stories: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = DataConfig(sources=(SourceConfig(path="demo"), SourceConfig(path=str(stories))))
+    assert suited_executor(config) == "serial"
+    n_bytes = sum(file.stat().st_size for file in stories.rglob("*") if file.is_file())
+    monkeypatch.setattr(sys.modules["groundup.data.prepare"], "PROCESSES_FROM_BYTES", n_bytes)
+    assert suited_executor(config) == "processes"
+
+
+def test_prepare_and_verify(tmp_path: Path, stories: Path, capsys: Capture) -> None:
+    out = tmp_path / "out"
+    arguments = ["data", "prepare", "--data", str(stories), "--out", str(out), *QUICK]
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    shown = [line for line in lines if "->" in line]
+    assert [line.split()[0] for line in shown] == [
+        "read", "clean", "dedup_exact", "dedup_near", "divide",
+    ]  # fmt: skip
+    assert shown[0].endswith("1 has nul")
+    assert shown[2].endswith("1 exact duplicate")
+    assert "fingerprint" in lines[-1]
+    before = tree(out)
+
+    assert main([*arguments, "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+    assert tree(out) == before
+    assert main(["data", "verify", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["faults"] == []
+
+    next((out / "documents").glob("train-*")).unlink()
+    assert "documents/train-00000.parquet is missing" in refused(capsys, "data", "verify", out)
+    assert main([*arguments, "--quiet"]) == 0
+    assert tree(out) == before
+
+
+def test_a_tokenizer_that_is_given(tmp_path: Path, stories: Path, capsys: Capture) -> None:
+    texts = [path.read_text() for path in sorted(stories.glob("0*.txt"))]
+    tokenizer = train_tokenizer(texts, TokenizerConfig(vocab_size=280))
+    tokenizer.save(tmp_path / "mine")
+    out = tmp_path / "out"
+    arguments = ["data", "prepare", "--data", str(stories), "--out", str(out), *QUICK]
+    assert main([*arguments, "--tokenizer", str(tmp_path / "mine"), "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert counts["tokens"]["train"] > counts["tokens"]["heldout"] > 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["tokenizer"] == {"hash": tokenizer.fingerprint, "vocab_size": 280}
+    assert (out / "tokens" / "train-stories" / "train-00000.bin").is_file()
+    assert main([*arguments, "--quiet"]) == 0  # without a tokenizer there are no tokens
+    assert not (out / "tokens").exists()
+
+
+def test_what_a_user_does_wrong_is_told_in_one_line(
+    tmp_path: Path, stories: Path, capsys: Capture
+) -> None:
+    prepare = ["data", "prepare", "--data", stories, "--out", tmp_path / "out"]
+    found = refused(capsys, *prepare, "--set", "cleaning.preest=web")
+    assert found == "unknown recipe key data.cleaning.preest; did you mean data.cleaning.preset?"
+    found = refused(capsys, *prepare, "--vocab-size", 300, "--tokenizer", tmp_path)
+    assert found.endswith("give one of them")
+    found = refused(capsys, *prepare, "--address", "head:1")
+    assert found.startswith("an address (head:1) is for ray, not for serial")
+    found = refused(capsys, "data", "prepare", "--data", tmp_path / "no", "--out", tmp_path / "out")
+    assert found.endswith("does not exist; give a file or a folder")
+    found = refused(capsys, "data", "prepare", "--data", stories, "--out", stories / "out")
+    assert "lies inside the source" in found
+    found = refused(capsys, "data", "prepare", "--data", stories, "--out", stories)
+    assert "holds something else (00.txt" in found
+    assert "holds no prepared data" in refused(capsys, "data", "verify", tmp_path)
+    found = refused(capsys, "data", "prepair")
+    assert found.startswith("prepair is neither a command of groundup data nor a run folder")
+    assert "did you mean prepare?" in found
+    assert not (tmp_path / "out").exists()
+
+
+def started(*arguments: object) -> subprocess.Popen[bytes]:
+    source = str(Path(groundup.__file__).parents[1])
+    return subprocess.Popen(
+        [sys.executable, "-m", "groundup", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="kills with SIGKILL")
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path: Path, stories: Path) -> None:
+    def arguments(out: Path, *more: str) -> list[object]:
+        return ["data", "prepare", "--data", stories, "--out", out, "--vocab-size", 280,
+                *QUICK, *more]  # fmt: skip
+
+    assert main([*map(str, arguments(tmp_path / "at once")), "--quiet"]) == 0
+    expected = tree(tmp_path / "at once")
+    out = tmp_path / "killed"
+    draw = random.Random(3)
+    n_kills = 0
+    for number in range(10):
+        more = ("--executor", "processes", "--workers", "2") if number % 3 == 2 else ()
+        process = started(*arguments(out, *more))
+        n_before = len(list(out.glob("stages/*/*/header.json")))
+        goal = n_before + draw.randrange(4)
+        while process.poll() is None and len(list(out.glob("stages/*/*/header.json"))) <= goal:
+            time.sleep(0.005)
+        time.sleep(draw.random() / 10)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            n_kills += 1
+        process.communicate()
+    assert n_kills >= 3
+    last = started(*arguments(out))
+    assert (last.communicate()[1], last.returncode) == (b"", 0)
+    assert tree(out) == expected
+
+
+@pytest.mark.exhaustive
+def test_each_executor_gives_the_same_bytes(tmp_path: Path, stories: Path) -> None:
+    trees = []
+    names = ["serial", "processes"]
+    if importlib.util.find_spec("ray"):
+        names.append("ray")
+    for name in names:
+        out = tmp_path / name
+        more = [] if name == "serial" else ["--workers", "2"]
+        arguments = ["data", "prepare", "--data", stories, "--out", out, "--vocab-size", 280,
+                     "--executor", name, *more, *QUICK]  # fmt: skip
+        process = started(*arguments)
+        assert (process.communicate()[1], process.returncode) == (b"", 0)
+        trees.append(tree(out))
+    assert all(one == trees[0] for one in trees)

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from groundup.data.reading import InputFile, ReadingConfig, read_input
 from groundup.data.records import Document, Refusal
 
 from .samples import pdf_of, read, reasons_of, refusal_of, texts, zip_of
@@ -114,18 +113,6 @@ def test_the_members_of_a_tar_are_read_where_they_stand(tmp_path: Path, ending: 
     found = read(tmp_path)
     assert [record.text for record in found if isinstance(record, Document)] == EXPECTED
     assert reasons_of(tmp_path) == {f"a{ending}!/f.jpg": "ending_not_read"}
-
-
-def test_one_member_can_be_read_alone(tmp_path: Path) -> None:
-    (tmp_path / "a.zip").write_bytes(zip_of(MEMBERS))
-    (tmp_path / "a.tar").write_bytes(tar_of(MEMBERS))
-    for name in ("a.zip", "a.tar"):
-        file = InputFile(tmp_path / name, name, member="folder/b.jsonl")
-        found = list(read_input(file, "s", ReadingConfig()))
-        assert [record.id for record in found] == [
-            f"s/{name}!/folder/b.jsonl#0",
-            f"s/{name}!/folder/b.jsonl#1",
-        ]
 
 
 ESCAPES = {"../up.txt": b"x", "/etc/abs.txt": b"x", "a/../../b.txt": b"x", "ok/../in.txt": b"x"}

@@ -17,7 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from groundup.data.dedup.keys import document_numbers, read_array, run_starts, split_numbers
+from groundup.data.dedup.keys import (
+    bounds_of,
+    document_numbers,
+    read_array,
+    run_starts,
+    split_numbers,
+)
 from groundup.data.table import n_rows_of, tables_of
 from groundup.runtime import DataError
 from groundup.tokenizer.compiled.jit import kernel
@@ -70,7 +76,7 @@ def cluster(edges: Sequence[Path], shards: Sequence[Path], out: Path) -> dict[st
 
 def removals_of(number: int, clusters: Path) -> pa.Table:
     """What goes of shard `number`, sorted by row: REMOVAL_SCHEMA."""
-    first, behind = (int(document_numbers(n, np.array([0]))[0]) for n in (number, number + 1))
+    first, behind = bounds_of(number)
     span = (pc.field("document") >= pa.scalar(first, pa.uint64())) & (
         pc.field("document") < pa.scalar(behind, pa.uint64())
     )

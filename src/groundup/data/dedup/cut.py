@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from groundup.data.dedup.config import LinesConfig, SubstringsConfig
-from groundup.data.dedup.keys import document_numbers, read_range, run_starts, split_numbers
+from groundup.data.dedup.keys import bounds_of, read_range, run_starts, split_numbers
 from groundup.data.dedup.remove import KEPT, REMOVED, shard_schema, with_source
 from groundup.data.dedup.repeats import SPAN
 from groundup.data.table import (
@@ -81,10 +81,9 @@ def cut_repeats(
 
 def spans_of(number: int, matched: Sequence[Path]) -> np.ndarray:
     """The spans of shard `number`, sorted, those that touch made one: (n,) SPAN."""
-    bounds = [int(document_numbers(n, np.array([0]))[0]) for n in (number, number + 1)]
+    first, behind = bounds_of(number)
     parts = [
-        read_range(folder / "spans.bin", SPAN, "document", bounds[0], bounds[1])
-        for folder in matched
+        read_range(folder / "spans.bin", SPAN, "document", first, behind) for folder in matched
     ]
     spans = np.concatenate([np.empty(0, dtype=SPAN), *parts])
     spans = spans[np.lexsort((spans["end"], spans["start"], spans["document"]))]

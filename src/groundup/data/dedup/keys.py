@@ -84,6 +84,15 @@ def document_numbers(shard: int, rows: np.ndarray) -> np.ndarray:
     return rows.astype(np.uint64) | np.uint64(shard << ROW_BITS)
 
 
+def bounds_of(shard: int) -> tuple[int, int]:
+    """The number of a shard's first document, and one behind all that it could have.
+
+    >>> bounds_of(1)
+    (4294967296, 8589934592)
+    """
+    return shard << ROW_BITS, (shard + 1) << ROW_BITS
+
+
 def split_numbers(documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The shard and the row of each document: (n,) int64 each."""
     shards = documents >> np.uint64(ROW_BITS)

@@ -10,7 +10,7 @@ import numpy as np
 from groundup.data.dedup.clusters import EDGE
 from groundup.data.dedup.config import NearConfig
 from groundup.data.dedup.keys import (
-    document_numbers,
+    bounds_of,
     read_array,
     read_range,
     split_numbers,
@@ -58,7 +58,7 @@ def write_shingles(
 
 def candidate_rows(number: int, paired: Sequence[Path]) -> np.ndarray:
     """The rows of shard `number` that are in a candidate pair, sorted: (n,) uint32."""
-    first, behind = _numbers_of(number)
+    first, behind = bounds_of(number)
     found = [np.empty(0, dtype=np.uint64)]
     for folder in paired:
         documents = read_range(folder / "documents.bin", _WITH_NAME, "number", first, behind)
@@ -67,12 +67,6 @@ def candidate_rows(number: int, paired: Sequence[Path]) -> np.ndarray:
 
 
 _WITH_NAME = np.dtype([("number", "<u8")])
-
-
-def _numbers_of(shard: int) -> tuple[int, int]:
-    """The number of a shard's first document, and one behind all that it could have."""
-    first, behind = (int(document_numbers(n, np.array([0]))[0]) for n in (shard, shard + 1))
-    return first, behind
 
 
 def verify_pairs(
@@ -87,7 +81,7 @@ def verify_pairs(
     number: of the shard whose documents come first in the pairs; shingled: the folders of
     `write_shingles`, in the order of the shards. Raises DataError if a file there is cut short.
     """
-    first, behind = _numbers_of(number)
+    first, behind = bounds_of(number)
     pairs = np.empty(0, dtype=PAIR)
     for folder in paired:
         more = read_range(folder / "pairs.bin", PAIR, "a", first, behind)

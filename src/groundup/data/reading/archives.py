@@ -28,10 +28,10 @@ _DRIVE = re.compile(r"[a-zA-Z]:")
 
 
 def read_zip(
-    content: Content, origin: Origin, config: ReadingConfig, read_one: ReadOne, only: str | None
+    content: Content, origin: Origin, config: ReadingConfig, read_one: ReadOne
 ) -> Iterator[Record | Refusal]:
-    """The records of all members, or of the one named `only`. Raises Refused for the archive."""
-    walk = _Walk(origin, config, read_one, only, content.n_bytes)
+    """The records of all members. Raises Refused for the archive."""
+    walk = _Walk(origin, config, read_one, content.n_bytes)
     with content.seekable() as raw:
         try:
             archive = zipfile.ZipFile(raw)
@@ -69,10 +69,10 @@ def _no_zip(raw: BinaryIO, error: Exception) -> Refused:
 
 
 def read_tar(
-    content: Content, origin: Origin, config: ReadingConfig, read_one: ReadOne, only: str | None
+    content: Content, origin: Origin, config: ReadingConfig, read_one: ReadOne
 ) -> Iterator[Record | Refusal]:
-    """The records of all members, or of the one named `only`. Raises Refused for the archive."""
-    walk = _Walk(origin, config, read_one, only, content.n_bytes)
+    """The records of all members. Raises Refused for the archive."""
+    walk = _Walk(origin, config, read_one, content.n_bytes)
     faults: list[Exception] = []
 
     class Member(tarfile.TarInfo):
@@ -117,10 +117,9 @@ class _Walk:
         origin: Origin,
         config: ReadingConfig,
         read_one: ReadOne,
-        only: str | None,
         packed_bytes: int | None,
     ) -> None:
-        self._origin, self._config, self._read_one, self._only = origin, config, read_one, only
+        self._origin, self._config, self._read_one = origin, config, read_one
         self._budget = Budget(config, packed_bytes)
         self._names: Counter[str] = Counter()
 
@@ -150,8 +149,6 @@ class _Walk:
         if any(part.startswith(".") for part in label.split("/")) and not _escapes(name):
             return
         label = self._numbered(label)
-        if self._only is not None and label != self._only:
-            return
         origin = replace(self._origin, path=f"{self._origin.path}!/{label}")
         try:
             kind = _kind_of_member(name, fault)

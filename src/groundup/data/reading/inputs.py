@@ -18,17 +18,15 @@ from groundup.runtime import DataError, hash_file, stable_hash
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file to read, a data set, or one member of an archive.
+    """A file to read, or a data set.
 
     path: of the file on this machine; of a data set its address as it was written
     relative: to the source, with slashes: what the ids of its records begin with
-    member: read only this member of an archive (what stands behind "!/" in the paths of documents)
     licence, column: see SourceConfig
     """
 
     path: Path
     relative: str
-    member: str | None = None
     licence: str | None = None
     column: str | None = None
     dataset: str | None = None

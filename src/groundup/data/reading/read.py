@@ -114,7 +114,7 @@ def _read_file(
     try:
         if kind is None:
             raise Refused("ending_not_read", f"endings that are read: {ENDINGS_READ}")
-        yield from _read_content(content, kind, origin, config, file.member)
+        yield from _read_content(content, kind, origin, config)
     except Refused as refused:
         yield origin.refusal(refused)
 
@@ -124,7 +124,6 @@ def _read_content(
     kind: FileKind,
     origin: Origin,
     config: ReadingConfig,
-    member: str | None = None,
 ) -> Iterator[Record | Refusal]:
     if kind.compression:
         content = _uncompressed(content, kind, config)
@@ -155,9 +154,9 @@ def _read_content(
             case "parquet":
                 yield from rows.read_rows(parquet_rows(content, origin), origin, config)
             case "zip":
-                yield from archives.read_zip(content, origin, config, _read_content, member)
+                yield from archives.read_zip(content, origin, config, _read_content)
             case "tar":
-                yield from archives.read_tar(content, origin, config, _read_content, member)
+                yield from archives.read_tar(content, origin, config, _read_content)
 
 
 def _uncompressed(packed: Content, kind: FileKind, config: ReadingConfig) -> Content:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from groundup.data.decontaminate import (
 )
 from groundup.data.decontaminate.benchmarks import benchmark_files
 from groundup.data.engine import Engine, Job
+from groundup.data.steps.divide import spoken
 from groundup.data.steps.shard import Shard, counts_of_files
 from groundup.runtime import hash_file, to_dict
 
@@ -75,19 +76,8 @@ def _index(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict[str
 
 def _decontaminate(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict[str, Any]:
     shard, index = inputs
-    text_of = None if params["kind"] == "documents" else spoken_lines
+    text_of = None if params["kind"] == "documents" else partial(spoken, between="\n")
     counts = decontaminate_shard(shard / params["file"], index, _config_of(params), folder, text_of)
     dropped = {"contaminated_document": counts["removed"]} if counts["removed"] else {}
     # removed.parquet also holds the hits that were cut from documents that stay
     return {**counts, **counts_of_files(folder), "dropped": dropped}
-
-
-def spoken_lines(text: str) -> str:
-    """What is said in a chat's or a pair's JSON, a turn a line.
-
-    >>> spoken_lines('{"prompt": [{"role": "user", "content": "a"}], "chosen": "b"}')
-    'a\\nb'
-    """
-    row = json.loads(text)
-    turns = [turn["content"] for turn in row.get("messages", row.get("prompt", []))]
-    return "\n".join([*turns, *(row[side] for side in ("chosen", "rejected") if side in row)])

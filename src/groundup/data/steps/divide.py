@@ -183,12 +183,12 @@ def _text_of(row: dict[str, Any], kind: str) -> str:
     return spoken(row["text"])
 
 
-def spoken(text: str) -> str:
-    """The contents of a chat's or a pair's JSON, one after the other.
+def spoken(text: str, between: str = "") -> str:
+    """What is said in a chat's or a pair's JSON, one turn after the other.
 
     >>> spoken('{"prompt": [{"role": "user", "content": "a"}], "chosen": "b", "rejected": "c"}')
     'abc'
     """
     row = json.loads(text)
     turns = [turn["content"] for turn in row.get("messages", row.get("prompt", []))]
-    return "".join([*turns, row.get("chosen", ""), row.get("rejected", "")])
+    return between.join([*turns, *(row[side] for side in ("chosen", "rejected") if side in row)])

@@ -160,11 +160,11 @@ def job_bytes(n_bytes: int) -> int:
 def _groups(
     files: Sequence[tuple[InputFile, str]], limit_bytes: int
 ) -> Iterator[list[tuple[InputFile, str]]]:
-    """Files in their order, together up to a limit, and members of one archive together."""
+    """Files in their order, together up to a limit."""
     group: list[tuple[InputFile, str]] = []
     n_bytes = 0
     for file, digest in files:
-        size = 0 if group and group[-1][0].path == file.path else _size(file)
+        size = _size(file)
         if group and n_bytes + size > limit_bytes:
             yield group
             group, n_bytes = [], 0

@@ -19,6 +19,12 @@ settings.register_profile("any machine", deadline=None)  # the first call of all
 settings.load_profile("any machine")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Long bytes are named by their argument: packed ones hold the second they were packed in,
+    and tests that are called differently by each worker of pytest-xdist cannot be shared out."""
+    return argname if isinstance(val, bytes) and len(val) > 20 else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
     """Sums in the same order every time, so that equal runs end in equal bytes."""

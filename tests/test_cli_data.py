@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -140,6 +141,32 @@ def test_a_tokenizer_that_is_given(tmp_path: Path, stories: Path, capsys: Captur
     assert not (out / "tokens").exists()
 
 
+def test_the_data_of_a_recipe(tmp_path: Path, stories: Path, capsys: Capture) -> None:
+    recipe = tmp_path / "mine.yaml"
+    source = {"path": str(stories), "name": "mine", "weight": 3.0}
+    data = {"sources": ["demo", source], "cleaning": {"identify_language": False}}
+    sizes = {"n_documents": 40, "n_chats": 30, "n_preferences": 20}
+    values = {"name": "mine", "data": data, "demo": sizes, "pretrain": {"tokens": 9}}
+    recipe.write_text(json.dumps(values))
+    out = tmp_path / "out"
+    arguments = ["data", "prepare", "--recipe", str(recipe), "--out", str(out), "--json"]
+    assert main([*arguments, "--set", "heldout_fraction=0.2"]) == 0
+    counts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert counts["sources"]["mine"]["weight"] == 3.0
+    assert sum(side["n"] for side in counts["sources"]["demo"]["documents"].values()) == 40
+    parameters = json.loads((out / "manifest.json").read_text())["parameters"]
+    assert parameters["heldout_fraction"] == 0.2
+    assert not parameters["cleaning"]["identify_language"]
+
+    other = ["--data", str(stories), "--out", str(tmp_path / "other")]
+    assert main([*arguments[:-3], *other, "--json"]) == 0  # other sources, the same settings
+    assert list(json.loads(capsys.readouterr().out.splitlines()[-1])["sources"]) == ["stories"]
+    twice = refused(capsys, "data", "prepare", *other, "--set", "sources=[demo]")
+    assert twice == "--data and --set sources name the sources twice; give one of them"
+    found = refused(capsys, "data", "prepare", "--out", tmp_path / "other")
+    assert found == "give --data PATH, or --recipe FILE with data.sources in it"
+
+
 def test_what_a_user_does_wrong_is_told_in_one_line(
     tmp_path: Path, stories: Path, capsys: Capture
 ) -> None:
@@ -148,6 +175,10 @@ def test_what_a_user_does_wrong_is_told_in_one_line(
     assert found == "unknown recipe key data.cleaning.preest; did you mean data.cleaning.preset?"
     found = refused(capsys, *prepare, "--vocab-size", 300, "--tokenizer", tmp_path)
     assert found.endswith("give one of them")
+    found = refused(capsys, *prepare, *QUICK, "--vocab-size", 9000)
+    assert re.search(r"--vocab-size=9000 is more than .* use --vocab-size \d+ or add text", found)
+    (tmp_path / "out" / "stages").rename(tmp_path / "begun")
+    (tmp_path / "out").rmdir()
     found = refused(capsys, *prepare, "--address", "head:1")
     assert found.startswith("an address (head:1) is for ray, not for serial")
     found = refused(capsys, "data", "prepare", "--data", tmp_path / "no", "--out", tmp_path / "out")

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
 from groundup.align.preference import AlignConfig
+from groundup.data.adopt import prepared_tokenizer
 from groundup.data.prepare import DataConfig, source_names
 from groundup.data.reading.config import HUB
 from groundup.demo import DemoConfig
@@ -31,10 +32,16 @@ from groundup.optim import OPTIMIZER_NAMES
 from groundup.plan.sizes import parse_size, sized
 from groundup.runtime import DataError, RecipeError, config, to_dict
 from groundup.tokenizer import TokenizerConfig
+from groundup.tokenizer.given import GivenTokenizer, given_tokenizer
 from groundup.train.finetune import FinetuneConfig
 from groundup.train.pretrain import PretrainConfig
 
 DEMO = "demo"  # the source that is the embedded world
+
+
+def _is_given(value: Any) -> str:
+    given = "path" in value if isinstance(value, Mapping) else isinstance(value, GivenTokenizer)
+    return "GivenConfig" if given else "TrainedConfig"
 
 
 @config
@@ -46,6 +53,8 @@ class Recipe:
     size: a number of parameters, as 14M: what the model and its pretraining do not say follows
         from it (plan/sizes.py), and is written out in the run's recipe.
     demo: how much is made of the embedded world, where `data.sources` names it.
+    tokenizer: how to train one; or `path`, one that is there. That of prepared data is taken
+        where none is named.
     sft, align: null leaves the stage out.
     """
 
@@ -55,7 +64,11 @@ class Recipe:
     size: str | None = None
     data: DataConfig = DataConfig()
     demo: DemoConfig = DemoConfig()
-    tokenizer: TokenizerConfig = TokenizerConfig()
+    tokenizer: Annotated[
+        Annotated[TokenizerConfig, Tag("TrainedConfig")]
+        | Annotated[GivenTokenizer, Tag("GivenConfig")],
+        Discriminator(_is_given),
+    ] = TokenizerConfig()
     model: ModelConfig = ModelConfig()
     pretrain: PretrainConfig = PretrainConfig()
     sft: FinetuneConfig | None = None
@@ -70,6 +83,11 @@ class Recipe:
             raise ValueError(
                 f"model.vocab_size={self.model.vocab_size} must be tokenizer.vocab_size="
                 f"{self.tokenizer.vocab_size}; leave it out and it follows"
+            )
+        if self.sft is not None and self.tokenizer.chat_format is None:
+            raise ValueError(
+                "tokenizer.path is a tokenizer without tokens for conversations, which sft needs; "
+                "leave conversations out with sft=null and align=null, or train a tokenizer"
             )
         if len(self.data.sources) > 1:  # a single one may be prepared data, with sources of its own
             self.pretrain.mixing.check_names(source_names(self.data.sources))
@@ -137,22 +155,31 @@ def build_recipe(values: Mapping[str, Any]) -> Recipe:
     if isinstance(align, Mapping) and align.get("method") in (None, "none") and "method" in align:
         values = {**values, "align": None}
     try:
-        return _adapter().validate_python(_fill_optimizers(_fill_size(values)))
+        return _adapter().validate_python(_fill_optimizers(_fill_size(_fill_tokenizer(values))))
     except _SizeError as error:
         raise RecipeError(str(error)) from error
     except ValidationError as error:
         raise RecipeError(_describe(error)) from error
 
 
-def data_recipe(sources: Sequence[str], overrides: Sequence[str]) -> Recipe:
+def data_recipe(
+    sources: Sequence[str], overrides: Sequence[str], recipe: str | None = None
+) -> Recipe:
     """The smallest recipe of some sources, for data that is prepared alone.
 
-    overrides: `a.b=value`, where the keys are those below `data`.
+    sources: if there are none, those of `recipe`. overrides: `a.b=value`, where the keys are those
+    below `data`. recipe: a name or a YAML file, of which `data`, `demo` and `seed` are taken.
     """
-    values: dict[str, Any] = {"name": "data"}
+    read = _read_yaml(*_find(recipe)) if recipe is not None else {}
+    values = {key: read[key] for key in ("data", "demo", "seed") if key in read} | {"name": "data"}
     for override in overrides:
         _apply(values, override if override.startswith("data.") else f"data.{override}")
-    values["data"] = {"sources": list(sources), **values.get("data", {})}
+    data = values.get("data") or {}
+    if not isinstance(data, Mapping):
+        raise RecipeError(f"data={data!r} must be a mapping of keys to values")
+    if sources and any(o.removeprefix("data.").startswith("sources=") for o in overrides):
+        raise RecipeError("--data and --set sources name the sources twice; give one of them")
+    values["data"] = {**data, "sources": list(sources)} if sources else data
     return build_recipe(values)
 
 
@@ -170,6 +197,36 @@ def checked_source(path: str) -> str:
 
 class _SizeError(ValueError):
     """The dial is at a place where it cannot be."""
+
+
+def _fill_tokenizer(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What follows from a tokenizer that is there: named by its path, or of prepared data.
+
+    Raises TokenizerError if it cannot be used.
+    """
+    filled = dict(values)
+    written = filled.get("tokenizer")
+    named = dict(written) if isinstance(written, Mapping) else {}
+    if named.get("path") is None:
+        named.pop("path", None)  # null is as good as nothing
+        found = prepared_tokenizer(_paths_of(filled.get("data")))
+        if found is None:
+            return {**filled, "tokenizer": named} if isinstance(written, Mapping) else filled
+        named["path"] = str(found)
+    training = {field.name for field in dataclasses.fields(TokenizerConfig)}
+    training -= {field.name for field in dataclasses.fields(GivenTokenizer)}
+    given = given_tokenizer({key: v for key, v in named.items() if key not in training})
+    return {**filled, "tokenizer": given}
+
+
+def _paths_of(data: Any) -> list[str]:
+    """The paths of `data.sources`, in whichever way they are written."""
+    sources = data.get("sources") if isinstance(data, Mapping) else None
+    entries = [sources] if isinstance(sources, str | Mapping) else sources
+    if not isinstance(entries, list | tuple):
+        return []
+    paths = [entry.get("path") if isinstance(entry, Mapping) else entry for entry in entries]
+    return [path for path in paths if isinstance(path, str)]
 
 
 def _fill_size(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,8 +31,9 @@ from groundup.runtime import (
     to_dict,
     write_json,
 )
-from groundup.tokenizer import train_tokenizer_on_files
+from groundup.tokenizer import Tokenizer, open_tokenizer, train_tokenizer_on_files
 from groundup.tokenizer.counts import shards_of
+from groundup.tokenizer.given import GivenTokenizer
 from groundup.train.context import StageContext
 from groundup.train.finetune import finetune
 from groundup.train.pretrain import pretrain
@@ -123,11 +124,21 @@ def demo_records(recipe: Recipe) -> Iterator[Record]:
 
 def _run_tokenizer(build: BuildView, folder: Path) -> dict[str, Any]:
     config = build.recipe.tokenizer
+    if isinstance(config, GivenTokenizer):
+        tokenizer = open_tokenizer(Path(config.path))
+        told = f"{tokenizer.vocab_size:,} tokens, taken from {config.path} as it is"
+        build.listener.message(f"tokenizer: {told}; none is trained")
+        return _save_tokenizer(tokenizer, folder)
     counts = build.out / "tokenizer.counts"  # beside the folder, so that it outlives a kill
     shards = shards_of(document_files(build.out / "data", "train"), config.counting)
     tokenizer = train_tokenizer_on_files(shards, config, folder=counts, listener=build.listener)
-    tokenizer.save(folder)
+    saved = _save_tokenizer(tokenizer, folder)
     shutil.rmtree(counts)
+    return saved
+
+
+def _save_tokenizer(tokenizer: Tokenizer, folder: Path) -> dict[str, Any]:
+    tokenizer.save(folder)
     return {"vocab_size": tokenizer.vocab_size, "tokenizer_fingerprint": tokenizer.fingerprint}
 
 
@@ -238,9 +249,15 @@ def _data_settings(recipe: Recipe) -> Any:
     }
 
 
+def _tokenizer_settings(recipe: Recipe) -> Any:
+    """How it is trained; of one that is there what it is, wherever it lies."""
+    config = recipe.tokenizer
+    return {"tokenizer": config.fingerprint if isinstance(config, GivenTokenizer) else config}
+
+
 STAGES: tuple[Stage, ...] = (
     Stage("data", (), _data_settings, _run_data),
-    Stage("tokenizer", ("data",), lambda recipe: {"tokenizer": recipe.tokenizer}, _run_tokenizer),
+    Stage("tokenizer", ("data",), _tokenizer_settings, _run_tokenizer),
     Stage(
         "pretrain",
         ("data", "tokenizer"),

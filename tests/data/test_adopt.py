@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,18 @@ from groundup.data.manifest import read_manifest, verify
 from groundup.data.prepare import prepare
 from groundup.data.prepared import read_texts
 from groundup.data.reading import SourceConfig
+from groundup.data.shards import TokenShards
 from groundup.data.split import SPLITS
+from groundup.data.steps.tokenize import TokenizerChoice
 from groundup.pipeline import STAGE_NAMES
 from groundup.recipe import Recipe, load_recipe
-from groundup.runtime import DataError
+from groundup.runtime import DataError, RecipeError, TokenizerError
+from groundup.tokenizer import Tokenizer, TokenizerConfig, open_tokenizer, train_tokenizer
+from groundup.tokenizer.tokenizer import Roles
 
 from ..tiny_build import Recorder, tiny_build, tiny_recipe, write_rows
+
+SMALL = TokenizerConfig(vocab_size=270)
 
 
 def rows(name: str, n: int) -> list[dict[str, object]]:
@@ -89,6 +96,74 @@ def test_it_is_taken_alone_and_not_prepared_twice(prepared: Path, tmp_path: Path
         tiny_build(recipe_of(prepared, other), tmp_path / "run").run(STAGE_NAMES)
     with pytest.raises(DataError, match="is prepared data; give what it was made of"):
         prepare(DataConfig(sources=(SourceConfig(path=str(prepared)),)), tmp_path / "again")
+
+
+def test_the_tokenizer_and_the_tokens_are_taken_too(prepared: Path, tmp_path: Path) -> None:
+    sources = read_manifest(prepared)["parameters"]["sources"]
+    config = DataConfig(sources=tuple(SourceConfig(**source) for source in sources))
+    clean = tmp_path / "clean"
+    prepare(config, clean, tokenizer=TokenizerChoice(config=TokenizerConfig(vocab_size=275)))
+    recipe = recipe_of(clean)
+    assert recipe.model_config.vocab_size == recipe.tokenizer.vocab_size == 275
+    listener = Recorder()
+    tiny_build(recipe, tmp_path / "run", listener).run(("data", "tokenizer", "pretrain"))
+
+    made = Tokenizer.load(clean / "tokenizer").fingerprint
+    assert Tokenizer.load(tmp_path / "run/tokenizer").fingerprint == made
+    assert any("275 tokens, taken from" in line for line in listener.messages)
+    for name in ("train-foxes", "train-hens"):
+        tokens = TokenShards.open(tmp_path / "run/pretrain/tokens" / name)
+        assert tokens.fingerprint == TokenShards.open(clean / "tokens" / name).fingerprint
+        file = f"tokens/{name}/train-00000.bin"
+        assert (tmp_path / "run/pretrain" / file).samefile(clean / file)
+        texts = read_texts(clean, "train", name.removeprefix("train-"))
+        tokenizer = Tokenizer.load(clean / "tokenizer")
+        assert [ids[1:].tolist() for ids in tokens] == [tokenizer.encode(text) for text in texts]
+
+    # The run's recipe can be read where the data is gone: it has a copy of the tokenizer.
+    written = load_recipe(str(tmp_path / "run/recipe.yaml"))
+    shutil.move(clean, tmp_path / "elsewhere")
+    assert load_recipe(str(tmp_path / "run/recipe.yaml")) == written
+
+
+def test_a_tokenizer_of_ones_own_makes_other_tokens(prepared: Path, tmp_path: Path) -> None:
+    config = DataConfig(sources=(SourceConfig(path=read_manifest(prepared)["sources"][0]["path"]),))
+    clean = tmp_path / "clean"
+    prepare(config, clean, tokenizer=TokenizerChoice(config=TokenizerConfig(vocab_size=275)))
+    mine = train_tokenizer([text for row in rows("fox", 40) for text in row.values()], SMALL)
+    mine.save(tmp_path / "mine")
+    recipe = tiny_recipe(
+        data={"sources": [str(clean)]},
+        tokenizer={"path": str(tmp_path / "mine"), "vocab_size": 999, "pattern": "llama3"},
+        sft=None,
+        align=None,
+    )
+    assert recipe.model_config.vocab_size == 270
+    tiny_build(recipe, tmp_path / "run").run(("data", "tokenizer", "pretrain"))
+    tokens = TokenShards.open(tmp_path / "run/pretrain/tokens/train-foxes")
+    assert tokens.tokenizer_fingerprint == mine.fingerprint
+
+
+def test_a_tokenizer_that_cannot_be_used_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match=r"tokenizer\.path=.*gone does not exist; give a"):
+        tiny_recipe(tokenizer={"path": str(tmp_path / "gone")})
+    mine = train_tokenizer(["one two three four five six seven " * 9], SMALL)
+    bare = Tokenizer(mine.model, mine.cutter, special_tokens={}, roles=Roles())
+    bare.save(tmp_path / "bare")
+    with pytest.raises(TokenizerError, match="no token for end of text, which training needs"):
+        tiny_recipe(tokenizer={"path": str(tmp_path / "bare")})
+    end = {"<|endoftext|>": len(mine.model.pieces)}
+    roles = Roles(end_of_text="<|endoftext|>")
+    ends = Tokenizer(mine.model, mine.cutter, special_tokens=end, roles=roles)
+    ends.save(tmp_path / "ends")
+    assert open_tokenizer(tmp_path / "ends").chat_format is None
+    with pytest.raises(RecipeError, match="without tokens for conversations, which sft needs"):
+        tiny_recipe(tokenizer={"path": str(tmp_path / "ends")})
+    with pytest.raises(RecipeError, match=r"unknown recipe key tokenizer\.paths"):
+        tiny_recipe(tokenizer={"paths": "x"})
+    mine.save(tmp_path / "mine")
+    with pytest.raises(RecipeError, match=r"unknown recipe key tokenizer\.patern"):
+        tiny_recipe(tokenizer={"path": str(tmp_path / "mine"), "patern": "x"})
 
 
 def test_what_was_changed_since_is_refused(prepared: Path, tmp_path: Path) -> None:

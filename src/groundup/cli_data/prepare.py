@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from groundup.cli_tokenizer.options import Json, console, display_of
+from groundup.cli_tokenizer.options import Json, advice_for_here, console, display_of
 from groundup.runtime import LOCK, DataError, GroundupError, format_count, read_json
 
 if TYPE_CHECKING:
@@ -28,11 +28,15 @@ class ExecutorChoice(StrEnum):
 
 
 def prepare(
-    data: Annotated[
-        list[str],
-        typer.Option("--data", help="A file, a folder, hf:OWNER/NAME, or demo; repeatable."),
-    ],
     out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", help="A file, a folder, hf:OWNER/NAME, or demo; repeatable."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="A recipe, by name or as a file: what it says below data is done."),
+    ] = None,
     executor: Annotated[
         ExecutorChoice | None,
         typer.Option(help="Who does the jobs; by default processes where there is much to do."),
@@ -63,13 +67,14 @@ def prepare(
     from groundup.data.prepare import suited_executor
 
     choice = _tokenizer_choice(tokenizer, vocab_size)
-    config, builtin = _config_of(data, sets or [])
+    config, builtin = _config_of(data or [], sets or [], recipe)
     _refuse_other_things(out)
     name = executor.value if executor else suited_executor(config)
     workers_config = ExecutorConfig(name=name, n_workers=workers, address=address)
     with (
         display_of(quiet=quiet, as_json=as_json) as display,
         open_executor(workers_config) as opened,
+        advice_for_here(),
     ):
         counts = prepare_data(
             config,
@@ -86,14 +91,17 @@ def prepare(
             console.print(line)
 
 
-def _config_of(data: Sequence[str], sets: Sequence[str]) -> tuple[DataConfig, Builtin]:
+def _config_of(
+    data: Sequence[str], sets: Sequence[str], name: str | None
+) -> tuple[DataConfig, Builtin]:
     """The settings, and the sources that groundup makes itself."""
     from groundup.recipe import DEMO, checked_source, data_recipe
-    from groundup.stages import demo_records
+    from groundup.stages import demo_records, has_demo
 
-    sources = [checked_source(path) for path in data]
-    recipe = data_recipe(sources, sets)
-    builtin: Builtin = {DEMO: lambda: demo_records(recipe)} if DEMO in sources else {}
+    if not data and name is None and not any(item.startswith("sources=") for item in sets):
+        raise GroundupError("give --data PATH, or --recipe FILE with data.sources in it")
+    recipe = data_recipe([checked_source(path) for path in data], sets, name)
+    builtin: Builtin = {DEMO: lambda: demo_records(recipe)} if has_demo(recipe) else {}
     return recipe.data, builtin
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +15,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from groundup.runtime import GroundupError
+from groundup.runtime import GroundupError, TokenizerError
 
 if TYPE_CHECKING:
     from groundup.tokenizer import Tokenizer, TokenizerConfig
@@ -109,6 +111,16 @@ def config_of(
         "chat_format": str(chat_format),
     }
     return TokenizerConfig(vocab_size=vocab_size, pattern=pattern, **kinds, **more)
+
+
+@contextmanager
+def advice_for_here() -> Iterator[None]:
+    """Name the option of a command where the trainer names a recipe's key."""
+    try:
+        yield
+    except TokenizerError as error:
+        told = str(error).replace("--set tokenizer.vocab_size=", "--vocab-size ")
+        raise TokenizerError(told.replace("tokenizer.vocab_size", "--vocab-size")) from error
 
 
 def open_at(path: Path) -> Tokenizer:

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +20,7 @@ from groundup.cli_tokenizer.options import (
     Normalization,
     Normalizing,
     Pattern,
+    advice_for_here,
     config_of,
     console,
     display_of,
@@ -136,7 +136,7 @@ def _train_on(
         f"{format_count(report.n_distinct)} different"
     )  # fmt: skip
     listener.stage("learn", "run", f"{config.algorithm}, {config.vocab_size:,} tokens")
-    with _advice_for_here():
+    with advice_for_here():
         tokenizer = tokenizer_of_counts(counts, config)
     n_tokens = int(uses_in_words(tokenizer, counts.table).sum())
     n_bytes = report.n_text_bytes - report.n_dropped_bytes
@@ -219,16 +219,6 @@ def _difference(begun: Mapping[str, Any], job: Mapping[str, Any]) -> str:
     if not told:
         told = ["other text" if begun.get("data") != job["data"] else "another make"]
     return "; ".join(told)
-
-
-@contextmanager
-def _advice_for_here() -> Iterator[None]:
-    """Name this command's option where the trainer names a recipe's key."""
-    try:
-        yield
-    except TokenizerError as error:
-        told = str(error).replace("--set tokenizer.vocab_size=", "--vocab-size ")
-        raise TokenizerError(told.replace("tokenizer.vocab_size", "--vocab-size")) from error
 
 
 def _refused(notes: Path) -> dict[str, int]:

@@ -18,8 +18,10 @@ from groundup.data.manifest import (
     verify,
 )
 from groundup.data.reading import SourceConfig
+from groundup.data.shards import TokenShards
 from groundup.runtime import DataError, read_json, write_json
 
+TOKENIZER, TOKENS = "tokenizer", "tokens"
 FOLDERS = ("documents", "chats", "preferences", "removed")
 
 
@@ -49,6 +51,28 @@ def check_finished(folder: Path) -> None:
             f"{folder} holds data that was not prepared to the end; run its groundup data prepare "
             "again first"
         )
+
+
+def prepared_tokenizer(paths: Sequence[str]) -> Path | None:
+    """The tokenizer that the only source was prepared with, if it is prepared data with one."""
+    if len(paths) != 1 or not is_prepared(Path(paths[0])):
+        return None
+    found = find_manifest(Path(paths[0]))
+    assert found is not None, "is_prepared has found it"
+    folder = found.parent / TOKENIZER
+    return folder if read_manifest(Path(paths[0]))["tokenizer"] and folder.is_dir() else None
+
+
+def prepared_tokens(data: Path, name: str, tokenizer_fingerprint: str) -> list[Path]:
+    """The files of data/tokens/NAME if that tokenizer made them, else none.
+
+    Raises DataError if they are damaged.
+    """
+    folder = data / TOKENS / name
+    if not folder.is_dir():
+        return []
+    made_by = TokenShards.open(folder).tokenizer_fingerprint
+    return sorted(folder.iterdir()) if made_by == tokenizer_fingerprint else []
 
 
 def adopt(prepared: Path, out: Path) -> dict[str, Any]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from groundup.data.adopt import prepared_tokens
 from groundup.data.curriculum import MixingConfig, MixturePlan, MixtureSource, plan_mixture
+from groundup.data.link import link_or_copy
 from groundup.data.loader import RowBatches, RowSource
 from groundup.data.pack import Packing
 from groundup.data.prepare import DataConfig, source_names
@@ -183,15 +186,19 @@ def _by_source(
 def _train_rows(
     settings: PretrainConfig, name: str, weight: float, seq_len: int, context: StageContext
 ) -> RowSource:
+    def write(folder: Path) -> None:
+        tokenizer = context.tokenizer
+        made = prepared_tokens(context.data, f"train-{name}", tokenizer.fingerprint)
+        for file in made:
+            link_or_copy(file, folder / file.name)
+        if not made:
+            texts = read_texts(context.data, "train", name)
+            write_shards(texts, tokenizer, folder, listener=context.listener)
+
     rows = token_rows(
         context,
         f"train-{name}",
-        write=lambda folder: write_shards(
-            read_texts(context.data, "train", name),
-            context.tokenizer,
-            folder,
-            listener=context.listener,
-        ),
+        write=write,
         seq_len=seq_len,
         packing=settings.packing,
     )

@@ -52,6 +52,29 @@ def test_peek_shows_any_stage(out: Path, capsys: Capture) -> None:
     assert row["reason"] == "exact_duplicate"
 
 
+def test_peek_shows_chats_and_pairs_turn_by_turn(
+    talk_folder: Path, stories: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "talk"
+    sources = ["--data", str(talk_folder), "--data", str(stories)]
+    assert main(["data", "prepare", *sources, "--out", str(out), "--quiet", *QUICK]) == 0
+    counts = json.loads((out / "counts.json").read_text())
+    for kind, who in (("chats", "assistant: The "), ("preferences", "chosen: Yes, ")):
+        n = sum(side["n"] for side in counts[kind].values())
+        assert main(["data", "peek", str(out), "--stage", kind, "-n", "2"]) == 0
+        printed = capsys.readouterr().out
+        assert f"2 of {n} {kind}" in printed
+        assert printed.count(f"   {who}") == 2
+        assert main(["data", "peek", str(out), "--stage", kind, "-n", "999", "--json"]) == 0
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert len(rows) == len({row["id"] for row in rows}) == n
+    read = ["data", "peek", str(out), "--stage", "read", "--source", "talk", "-n", "99"]
+    assert main(read) == 0
+    assert "   user: " in capsys.readouterr().out  # the JSON of an earlier stage, as turns too
+    line = refused(capsys, "data", "peek", out, "--stage", "chats", "--source", "stories")
+    assert "no document at chats with source stories" in line
+
+
 def test_peek_refuses_what_is_not_there(out: Path, capsys: Capture) -> None:
     line = refused(capsys, "data", "peek", out, "--stage", "washed")
     assert "there are read, clean, dedup_exact" in line

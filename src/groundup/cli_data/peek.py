@@ -21,7 +21,10 @@ def peek(
     ],
     stage: Annotated[
         str,
-        typer.Option(help="read, clean, dedup_exact, … documents (what is trained on) or removed."),
+        typer.Option(
+            help="read, clean, dedup_exact, …; documents, chats, preferences (what is trained on); "
+            "or removed."
+        ),
     ] = "documents",
     n: Annotated[int, typer.Option("-n", min=1, help="How many documents.")] = 3,
     source: Annotated[str | None, typer.Option(help="Of this source alone.")] = None,
@@ -36,7 +39,7 @@ def peek(
     as_json: Json = False,
 ) -> None:
     """Show a few documents of a stage, drawn by chance."""
-    from groundup.data.stage_files import LAST, REMOVED, Prepared, drawn
+    from groundup.data.stage_files import LAST, REMOVED, TALK, Prepared, drawn, drawn_lines
 
     if reason is not None and stage != REMOVED:
         raise DataError(f"--reason {reason} is about what was dropped; add --stage {REMOVED}")
@@ -45,7 +48,10 @@ def peek(
     equal = {name: value for name, value in wanted.items() if value is not None}
     if stage in _MAKE_THE_LAST:
         stage = LAST
-    rows, n_rows = drawn(prepared.files(stage), n, seed=seed, equal=equal, within=within)
+    if stage in TALK:
+        rows, n_rows = drawn_lines(prepared.talk(stage), n, seed=seed, equal=equal, within=within)
+    else:
+        rows, n_rows = drawn(prepared.files(stage), n, seed=seed, equal=equal, within=within)
     if not n_rows:
         raise DataError(_nothing(prepared, stage, equal, within))
     if as_json:
@@ -74,9 +80,13 @@ def _nothing(prepared: Any, stage: str, equal: Mapping[str, str], within: str | 
 
 
 def _lines(row: Mapping[str, Any], characters: int) -> Iterator[str]:
-    text = row["text"] or ""
+    from groundup.data.stage_files import turns_of
+
+    turns = turns_of(row)
+    text = "\n".join(f"{who}: {what}" for who, what in turns) or row.get("text") or ""
     yield f"── {row['id']}"
-    facts = [f"{len(text):,} characters"]
+    facts = [f"{len(turns)} turns"] if turns else []
+    facts += [f"{len(text):,} characters"]
     facts += [str(row[name]) for name in ("licence",) if row.get(name)]
     if "reason" in row:
         facts = [f"{row['stage']}: {row['reason']}", row["detail"] or ""]

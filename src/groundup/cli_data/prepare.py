@@ -156,5 +156,7 @@ def _result_lines(out: Path, counts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _told(dropped: Mapping[str, int]) -> Iterable[str]:
+    from groundup.report.data_words import plain
+
     for reason, n in sorted(dropped.items(), key=lambda item: (-item[1], item[0])):
-        yield f"{n:,} {reason.replace('_', ' ')}"
+        yield f"{n:,} {plain(reason)}"

@@ -7,7 +7,8 @@ of a run, for as long as nobody deletes them; what is published (documents, remo
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from groundup.runtime import DataError, read_json
 SCORES = "scores.parquet"
 LAST = "documents"  # what training reads, whatever made it
 REMOVED = "removed"
+TALK = KINDS[1:]  # chats and preferences, which are published as rows of JSON
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Prepared:
         told = [stage["name"] for stage in self.manifest["stages"]]
         there = [name for name in told if self.artefacts(name) and name not in ("divide",)]
         there = [name for name in there if name != "tokenize"]
-        return [*there, LAST, REMOVED]
+        kinds = [kind for kind in TALK if any(path.stat().st_size for path in self.talk(kind))]
+        return [*there, LAST, *kinds, REMOVED]
 
     def artefacts(self, stage: str) -> list[Path]:
         """The folders that a stage made for what is published, by name."""
@@ -73,6 +76,10 @@ class Prepared:
         return [
             folder / SCORES for folder in self.artefacts("score") if (folder / SCORES).is_file()
         ]
+
+    def talk(self, kind: str) -> list[Path]:
+        """The published files of chats or of preferences, rows of JSON."""
+        return sorted((self.folder / kind).glob("*.jsonl"))
 
     def files(self, stage: str) -> list[Path]:
         """The Parquet files of a stage's documents (rows of chats and pairs among them).
@@ -146,6 +153,60 @@ def drawn(
                     heapq.heapreplace(heap, (key, n_rows, Place(file, group, row, id)))
     places = [place for _, _, place in sorted(heap, key=lambda one: (-one[0], one[1]))]
     return list(_rows_at(places)), n_rows
+
+
+def drawn_lines(
+    files: Iterable[Path],
+    n: int,
+    *,
+    seed: int = 0,
+    equal: Mapping[str, str] | None = None,
+    within: str | None = None,
+) -> tuple[list[dict[str, Any]], int]:
+    """As `drawn`, from files with a JSON object on each line."""
+    heap: list[tuple[int, int, dict[str, Any]]] = []
+    n_rows = 0
+    for file in files:
+        with file.open("rb") as lines:
+            for line in lines:
+                row = json.loads(line)
+                differs = any(row.get(name) != value for name, value in (equal or {}).items())
+                if differs or (within is not None and within not in row["id"]):
+                    continue
+                n_rows += 1
+                entry = (-xxhash.xxh3_64_intdigest(row["id"].encode(), seed), -n_rows, row)
+                if len(heap) < n:
+                    heapq.heappush(heap, entry)
+                else:
+                    heapq.heappushpop(heap, entry)
+    return [row for _, _, row in sorted(heap, key=lambda one: (-one[0], -one[1]))], n_rows
+
+
+def turns_of(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(who, what) for each turn of a chat or a preference pair; none of a document.
+
+    Its text is that of a stage before the last (the JSON of what is said), or there is none.
+
+    >>> turns_of({"text": '{"messages":[{"content":"Hi","role":"user"}]}'})
+    [('user', 'Hi')]
+    >>> turns_of({"prompt": [], "chosen": "Yes", "rejected": "No", "id": "a#0", "source": "a"})
+    [('chosen', 'Yes'), ('rejected', 'No')]
+    >>> turns_of({"text": "{} is an object"})
+    []
+    """
+    said = row
+    if "text" in row:
+        try:
+            said = json.loads(row["text"] or "null")
+        except ValueError:
+            return []
+        if not isinstance(said, dict) or set(said) not in _SAID:
+            return []
+    turns = [(turn["role"], turn["content"]) for turn in said.get("messages", said.get("prompt"))]
+    return turns + [(side, said[side]) for side in ("chosen", "rejected") if side in said]
+
+
+_SAID = ({"messages"}, {"prompt", "chosen", "rejected"})
 
 
 def _rows_at(places: Sequence[Place]) -> Iterator[dict[str, Any]]:

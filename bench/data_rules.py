@@ -5,9 +5,10 @@
 Both sides measure Gopher's repetition and quality rules, C4's and FineWeb's. Ours gives every score
 of every text; datatrove's filters stop at the first limit that is broken, as they come. Words are
 the same on both sides: datatrove is given a tokenizer that cuts with our kernel, so that what is
-compared is the rules. Where spaCy is installed, datatrove's default for English, that is a second
-figure. Documents are the .txt, .md and .rst files under FOLDER, mended, in pieces of 6,000
-characters. The sides take turns; figures are medians of megabytes of UTF-8 a second of CPU time.
+compared is the rules, and our limit on duplicate lines, where its code and FineWeb's paper differ.
+Where spaCy is installed, datatrove's default for English, that is a second figure. Documents are
+the .txt, .md and .rst files under FOLDER, mended, in pieces of 6,000 characters. The sides take
+turns; figures are medians of megabytes of UTF-8 a second of CPU time.
 Repair, language identification and masking are figures of their own, the second beside py3langid.
 """
 
@@ -27,6 +28,7 @@ import pyarrow as pa
 from groundup.data.cleaning import (
     C4Config,
     CleaningConfig,
+    FineWebConfig,
     GopherQualityConfig,
     LanguageIdentifier,
     Scorer,
@@ -90,8 +92,10 @@ def rules_of_datatrove(language: Any) -> Callable[[list[str]], int]:
         GopherRepetitionFilter,
     )
 
-    kinds = (GopherRepetitionFilter, GopherQualityFilter, C4QualityFilter, FineWebQualityFilter)
+    kinds = (GopherRepetitionFilter, GopherQualityFilter, C4QualityFilter)
     filters = [kind(language=language) for kind in kinds]
+    limit = FineWebConfig().max_duplicate_line_characters
+    filters.append(FineWebQualityFilter(language=language, char_duplicates_ratio=limit))
 
     def run(texts: list[str]) -> int:
         kept = 0

@@ -78,7 +78,7 @@ def refused(capsys: Capture, *arguments: str | Path) -> str:
     return errors.removeprefix("groundup: ").rstrip("\n")
 
 
-CAFE = b"A caf\xe9 with plain words. " * 5  # too few other bytes to tell an encoding by
+NAIVE = b"A na\xefve one with plain words. " * 5  # could be read in more ways than one
 WAITING = ("data.stages", "tokenizer.counts")
 
 
@@ -116,9 +116,9 @@ def test_a_folder_in_which_nothing_is_utf8(capsys: Capture, out: Path, tmp_path:
     folder = tmp_path / "latin"
     folder.mkdir()
     for number in range(3):
-        (folder / f"{number}.txt").write_bytes(CAFE)
+        (folder / f"{number}.txt").write_bytes(NAIVE)
     found = refused(capsys, "build", "quickstart", "--out", out, "--data", folder)
-    assert found.startswith(f"nothing is left of {folder} (not_utf8: 3)")
+    assert found.startswith(f"nothing is left of {folder} (3 not_utf8, such as latin/0.txt")
     assert not (out / "data").exists()
     assert nothing_half_written(out)
 
@@ -126,7 +126,7 @@ def test_a_folder_in_which_nothing_is_utf8(capsys: Capture, out: Path, tmp_path:
 def test_a_file_that_is_not_utf8_among_good_ones_is_counted_and_named(
     capsys: Capture, recipe: str, out: Path, texts: Path
 ) -> None:
-    (texts / "bad.txt").write_bytes(CAFE)
+    (texts / "bad.txt").write_bytes(NAIVE)
     assert main(["build", recipe, "--out", str(out), "--data", str(texts)]) == 0
     printed = capsys.readouterr().out
     assert "1 for not_utf8" in printed
@@ -224,7 +224,7 @@ def test_when_no_chat_is_left_it_says_for_which_reasons(
     path = write_rows(tmp_path / "chats.jsonl", [chat_row(turns) for turns in BAD_CHATS.values()])
     found = refused(capsys, "build", recipe, "--out", out, "--data", path)
     assert found.startswith(f"nothing is left of {path} (")
-    assert all(f"{reason}: 1" in found for reason in BAD_CHATS)
+    assert all(f"1 {reason}, such as" in found for reason in BAD_CHATS)
     assert nothing_half_written(out)
 
 

@@ -167,6 +167,52 @@ def test_the_data_of_a_recipe(tmp_path: Path, stories: Path, capsys: Capture) ->
     assert found == "give --data PATH, or --recipe FILE with data.sources in it"
 
 
+def test_what_was_lost_assumed_and_made_again_is_told(tmp_path: Path, capsys: Capture) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    rows = [{"text": f"Row {n} tells of owl {n * n}."} for n in range(40)]
+    (mine / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (mine / "sms.tsv").write_text("ham\tOk lar\nspam\tWin a prize now\n")
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
+    (mine / "chats.jsonl").write_text((json.dumps({"messages": turns}) + "\n") * 3)
+    french = "Les élèves étaient à l'école où ils ont mangé des gâteaux très sucrés. " * 9
+    (mine / "vieux.txt").write_bytes(french.encode("cp1252"))
+    out = tmp_path / "out"
+    arguments = ["data", "prepare", "--data", str(mine), "--out", str(out), *QUICK]
+    assert main(arguments) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "mine: nothing was read of 1 of its 4 files, 32 bytes; the largest is sms.tsv" in printed
+    assert "mine: assumed: encoding cp1252 (1)" in printed
+    assert "3 -> 1 chats: 2 exact duplicate" in printed
+    stages = {one["name"]: one for one in json.loads((out / "manifest.json").read_text())["stages"]}
+    exact = stages["dedup_exact"]
+    assert exact["dropped"] == {}
+    assert exact["chats_dropped"] == {"exact_duplicate": 2}
+    assert exact["chats_bytes_in"] == 3 * exact["chats_bytes_out"] > 0
+
+    assert main(["data", "report", str(out)]) == 0
+    assert main([*arguments, "--quiet"]) == 0
+    assert (out / "data.html").is_file()  # it is still true
+    capsys.readouterr()
+    assert main([*arguments, "--set", "heldout_fraction=0.3"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"\d of \d+ parts were made; the others stood", told)
+    assert "data.html was of other data and is gone" in told
+    assert not (out / "data.html").exists()
+
+
+def test_a_column_is_named_on_the_command_line(tmp_path: Path, capsys: Capture) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("id,body\n" + "".join(f"{n},Owl {n} ate {n * n}.\n" for n in range(20)))
+    arguments = ["data", "prepare", "--data", table, "--out", tmp_path / "out", *QUICK]
+    assert "columns found: id, body" in refused(capsys, *arguments)
+    assert main([*map(str, arguments), "--column", "body", "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert sum(side["n"] for side in counts["documents"].values()) == 20
+    found = refused(capsys, "data", "prepare", "--recipe", "base", "--out", "x", "--column", "a")
+    assert found.startswith("--column is about what --data names")
+
+
 def test_what_a_user_does_wrong_is_told_in_one_line(
     tmp_path: Path, stories: Path, capsys: Capture
 ) -> None:

@@ -95,6 +95,12 @@ def test_lists_and_mappings_are_read() -> None:
     ]
 
 
+def test_evaluation_sets_may_be_written_as_paths() -> None:
+    for text in ("exam.jsonl", "[exam.jsonl]", "{path: exam.jsonl}", "[{path: exam.jsonl}]"):
+        [one] = load(f"data.decontamination.benchmarks={text}").data.decontamination.benchmarks
+        assert str(one.path) == "exam.jsonl"
+
+
 def test_setting_one_key_turns_a_stage_on_with_its_defaults() -> None:
     recipe = load("sft=null", "sft.epochs=3")
     assert recipe.sft is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
 import types
 from collections.abc import Mapping, Sequence
@@ -24,13 +25,15 @@ from groundup.align.preference import AlignConfig
 from groundup.data.adopt import prepared_tokenizer
 from groundup.data.prepare import DataConfig, source_names
 from groundup.data.reading.config import HUB
+from groundup.data.reading.hub import absolute_address
+from groundup.data.reading.inputs import found_path
 from groundup.demo import DemoConfig
 from groundup.evaluate.stage import EvaluateConfig
 from groundup.export.huggingface import architecture_of
 from groundup.model import ModelConfig
 from groundup.optim import OPTIMIZER_NAMES
 from groundup.plan.sizes import parse_size, sized
-from groundup.runtime import DataError, RecipeError, config, to_dict
+from groundup.runtime import RecipeError, config, to_dict
 from groundup.tokenizer import TokenizerConfig
 from groundup.tokenizer.given import GivenTokenizer, given_tokenizer
 from groundup.train.finetune import FinetuneConfig
@@ -163,7 +166,7 @@ def build_recipe(values: Mapping[str, Any]) -> Recipe:
 
 
 def data_recipe(
-    sources: Sequence[str], overrides: Sequence[str], recipe: str | None = None
+    sources: Sequence[str | Mapping[str, Any]], overrides: Sequence[str], recipe: str | None = None
 ) -> Recipe:
     """The smallest recipe of some sources, for data that is prepared alone.
 
@@ -186,13 +189,13 @@ def data_recipe(
 def checked_source(path: str) -> str:
     """What `--data` names: a built-in source, a data set of the hub, or a path, made absolute.
 
-    Raises DataError if there is no such file or folder.
+    Raises DataError if there is no such file or folder, or no one can tell.
     """
-    if path.startswith(HUB) or (path == DEMO and not Path(path).exists()):
+    if path.startswith(HUB):
+        return absolute_address(path)
+    if path == DEMO and not os.path.exists(path):
         return path
-    if not Path(path).exists():
-        raise DataError(f"--data {path} does not exist; give a file or a folder")
-    return str(Path(path).resolve())
+    return str(found_path(path, "--data").resolve())
 
 
 class _SizeError(ValueError):

@@ -14,8 +14,9 @@ from groundup import __version__, demo
 from groundup.align.preference import align
 from groundup.data.adopt import adopt, prepared_source, sources_of
 from groundup.data.executors import ExecutorConfig, open_executor
+from groundup.data.identity import files_used, without_places
 from groundup.data.manifest import DATASET, read_manifest
-from groundup.data.prepare import DataConfig, prepare, suited_executor
+from groundup.data.prepare import DataConfig, prepare, source_names, suited_executor
 from groundup.data.prepared import document_files
 from groundup.data.reading import SourceConfig, source_fingerprint
 from groundup.data.reading.config import HUB
@@ -238,13 +239,16 @@ def collect_report(build: BuildView) -> dict[str, Any]:
 
 
 def _data_settings(recipe: Recipe) -> Any:
-    """The data's settings with what its files hold, and the world that is made from the seed."""
+    """The data's settings with what all files that they name hold, wherever these lie, and the
+    world that is made from the seed."""
     prepared = prepared_source(recipe.data.sources)
     if prepared is not None:
         return {"prepared": read_manifest(prepared)["fingerprint"]}
     return {
-        "data": to_dict(recipe.data),
+        "data": without_places(to_dict(recipe.data)),
+        "names": source_names(recipe.data.sources),
         "files": source_fingerprint(recipe.data.sources, builtin=(DEMO,)),
+        "files_used": files_used(recipe.data),
         "demo": [recipe.seed, to_dict(recipe.demo)] if has_demo(recipe) else None,
     }
 

@@ -221,15 +221,12 @@ def test_a_missing_plan_is_told(tmp_path: Path) -> None:
         RowPlan.load(tmp_path)
 
 
-def test_a_corpus_below_one_row_names_the_fix(tmp_path: Path) -> None:
-    shards = text_shards(tmp_path, ["x" * 79])
-    with pytest.raises(DataError) as error:
-        plan_rows(shards, 256, "concat")
-    assert str(error.value) == (
-        "the corpus holds 80 tokens, fewer than model.max_seq_len=256; "
-        "add text or use --set model.max_seq_len=64"
-    )
-    assert plan_rows(shards, 256, "best_fit").n_rows == 1
+@pytest.mark.parametrize("packing", get_args(Packing))
+def test_a_source_below_one_row_is_a_row_with_padding(tmp_path: Path, packing: Packing) -> None:
+    shards = text_shards(tmp_path, ["x" * 60, "x" * 18])
+    plan = plan_rows(shards, 256, packing)
+    assert (plan.n_rows, plan.n_tokens, plan.n_cropped) == (1, 80, 0)
+    assert plan.padding_share == 1 - 80 / 256
 
 
 def test_padding_and_cropping_of_the_methods(tmp_path: Path) -> None:

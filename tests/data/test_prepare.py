@@ -216,13 +216,24 @@ def test_nothing_left_says_why(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "a.txt").write_bytes(b"\xff")
     (folder / "b.txt").write_bytes(b"")
-    with pytest.raises(DataError, match=r"nothing is left of .*\(empty: 1, not_utf8: 1\)"):
+    with pytest.raises(DataError, match=r"nothing is left of .*\(1 empty, .*text$"):
         run(tmp_path / "out", folder)
     with pytest.raises(
         DataError,
         match=r"data\.sources is empty; give --data PATH, or name a file, a folder or demo",
     ):
         run(tmp_path / "out")
+
+
+def test_chats_and_pairs_keep_their_licence(tmp_path: Path) -> None:
+    pair = {"prompt": "p", "chosen": "good", "rejected": "bad", "licence": "MIT"}
+    source = write_jsonl(tmp_path / "talk.jsonl", pair, *[chat(i) for i in range(4)])
+    sources = [{"path": str(source), "licence": "CC0-1.0"}]
+    prepare(DataConfig(sources=sources), tmp_path / "out")  # type: ignore[arg-type]
+    assert {one.licence for s in SPLITS for one in read_chats(tmp_path / "out", s)} == {"CC0-1.0"}
+    assert {one.licence for s in SPLITS for one in read_preferences(tmp_path / "out", s)} == {"MIT"}
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["sources"][0]["licences"] == {"CC0-1.0": 4, "MIT": 1}
 
 
 def test_the_output_may_not_lie_in_a_source(tmp_path: Path) -> None:

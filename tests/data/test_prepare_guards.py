@@ -87,7 +87,7 @@ def test_a_run_that_fails_leaves_what_stood(
     assert read_manifest(out) == before
     assert verify(out) == []
     assert main(["data", "peek", str(out), "--stage", "clean", "-n", "50"]) == 0
-    assert "12 of 12 clean" in capsys.readouterr().out
+    assert "12 of 12 documents at clean" in capsys.readouterr().out
 
 
 def test_a_tokenizer_that_is_not_there_is_told_before_any_work(
@@ -138,9 +138,21 @@ def test_the_fingerprint_does_not_follow_where_the_word_list_lies(tmp_path: Path
     assert found[0] == found[1]
 
 
+def test_an_evaluation_set_that_cannot_be_used_is_told_before_any_work(tmp_path: Path) -> None:
+    exam = tmp_path / "exam.csv"
+    exam.write_text("foo,bar\n1,2\n")
+    source = tales(tmp_path / "tales")
+    config = DataConfig(
+        sources=[str(source)], decontamination={"benchmarks": [{"path": str(exam)}]}
+    )
+    with pytest.raises(DataError, match="are of no known shape; say which hold the text"):
+        prepare(config, tmp_path / "out")
+    assert not (tmp_path / "out" / "stages" / "read").exists()
+
+
 def test_a_word_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("\ufeffmill\n", encoding="utf-8")
-    with pytest.raises(DataError, match="has_listed_words: 12"):
+    with pytest.raises(DataError, match=r"12 has_listed_words, such as .*loosen data\.cleaning"):
         prepared(tmp_path, cleaning={"word_list": tmp_path / "words.txt"})
 
 

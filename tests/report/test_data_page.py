@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from groundup.data.manifest import read_manifest
 from groundup.data.prepare import DataConfig, TokenizerChoice, prepare
 from groundup.data.table import rows_of
-from groundup.report.data_charts import difference, stream
+from groundup.report.data_charts import stream
 from groundup.report.data_facts import DataFacts, facts_of
-from groundup.report.data_findings import ends, findings, headline, lost_by_source
+from groundup.report.data_figures import ends, lost_by_source
+from groundup.report.data_findings import findings, headline
 from groundup.report.data_page import write_data_page
-from groundup.report.data_tokens import pack, token_shards
 from groundup.report.data_words import plain
 from groundup.runtime import DataError, GroundupError
 from groundup.tokenizer import TokenizerConfig
@@ -119,6 +117,10 @@ def test_chats_are_told_where_there_are_some(tmp_path: Path) -> None:
         prepare(DataConfig(sources=[str(source) for source in sources]), tmp_path / name)
     alone, both = (facts_of(tmp_path / name) for name in ("alone", "both"))
     assert headline(alone) == "No documents, but 30 chats"
+    page = text_of(write_data_page(alone).read_text(encoding="utf-8"))
+    assert "0 of 30 chats" in page
+    assert "100%" not in page.partition("From files")[0]
+    assert "in a piece" not in page
     assert "No documents, but 30 chats" in text_of(
         write_data_page(alone).read_text(encoding="utf-8")
     )
@@ -131,12 +133,6 @@ def test_what_is_no_prepared_data_is_refused(folder: Path, tmp_path: Path) -> No
         facts_of(tmp_path)
     with pytest.raises(GroundupError, match=r"is a folder; give a file, such as .*data\.html"):
         write_data_page(facts_of(folder), tmp_path)
-
-
-def test_differences_are_marked_and_escaped() -> None:
-    kept, removed = difference("a <b> c", "a <i> c")
-    assert kept == "a &lt;<mark>b</mark>&gt; c"
-    assert removed == "a &lt;<mark>i</mark>&gt; c"
 
 
 def test_a_stream_that_loses_nothing_has_no_branch() -> None:
@@ -171,56 +167,3 @@ def test_figures_agree_with_the_files(facts: DataFacts, folder: Path) -> None:
 def facts_lost(facts: DataFacts) -> int:
     n_in, n_out = ends(facts)
     return n_in - n_out
-
-
-@pytest.mark.parametrize("seq_len", [16, 256])
-def test_packing_agrees_with_a_walk_over_the_tokens(folder: Path, seq_len: int) -> None:
-    shards = token_shards(folder)
-    places = [place for one in shards.values() for place in _places(one.document_lengths, seq_len)]
-    found = pack(shards, seq_len, "concat")
-    assert found.cut_share == sum(a != b for a, b in places) / len(places)
-    n_tokens = sum(one.n_tokens for one in shards.values())
-    assert found.n_rows == -(-n_tokens // seq_len)
-    assert found.padding_share == pytest.approx(1 - n_tokens / (found.n_rows * seq_len))
-    whole = pack(shards, seq_len, "best_fit")
-    n_long = sum(int((one.document_lengths > seq_len).sum()) for one in shards.values())
-    assert whole.cut_share == n_long / len(places)
-    assert whole.unseen_share == 0
-    cropped = pack(shards, seq_len, "bos_crop")
-    assert cropped.n_rows * seq_len * (1 - cropped.padding_share) == pytest.approx(
-        n_tokens * (1 - cropped.unseen_share)
-    )
-
-
-def _places(lengths: np.ndarray, seq_len: int) -> list[tuple[int, int]]:
-    """The rows in which each document of a stream begins and ends."""
-    at, found = 0, []
-    for n in lengths.tolist():
-        found.append((at // seq_len, (at + n - 1) // seq_len))
-        at += n
-    return found
-
-
-def test_a_source_too_small_for_a_row_is_named(folder: Path) -> None:
-    shards = token_shards(folder)
-    most = max(one.n_tokens for one in shards.values())
-    found = pack(shards, most + 1, "concat")
-    assert found.left_out == tuple(shards)
-    assert found.n_rows == 0
-
-
-def test_damaged_tokens_are_no_missing_tokens(folder: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
-    [index] = (copy / "tokens").glob("train-*/*.idx")
-    index.unlink()
-    with pytest.raises(DataError, match="train-00000"):
-        facts_of(copy)
-
-
-def test_the_end_of_an_excerpt_is_no_difference() -> None:
-    same = "one two three four five six seven eight nine ten. " * 12
-    kept, removed = difference(f"old {same}", f"quite new {same}", most=120)
-    assert kept.count("<mark>") == removed.count("<mark>") == 1
-    assert kept.startswith("<mark>old</mark>")
-    assert kept.endswith("…")

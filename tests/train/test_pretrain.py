@@ -10,6 +10,7 @@ import torch
 from groundup.data.curriculum import MixingConfig, MixingStageConfig
 from groundup.data.prepare import DataConfig, prepare
 from groundup.data.prepared import read_texts
+from groundup.data.reading import SourceConfig
 from groundup.evaluate.likelihood import score_documents
 from groundup.export import load_model
 from groundup.model import ModelConfig
@@ -131,6 +132,23 @@ def test_every_packing_trains(
     assert counts["steps"] == 2
     assert counts["padding_share"] < (0.3 if packing == "best_fit" else 0.02)
     assert (counts["cropped_share"] > 0) == (packing == "bos_crop")
+    assert isinstance(context.listener, Recorder)
+    told = [line for line in context.listener.messages if "never shows" in line]
+    assert bool(told) == (counts["cropped_share"] > 0.2)
+
+
+def test_a_source_smaller_than_the_context_is_trained_on_with_the_others(
+    two_sources: DataConfig, tiny_tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    (tmp_path / "note.txt").write_text("a red cat")
+    sources = (*two_sources.sources, SourceConfig(path=str(tmp_path / "note.txt")))
+    data = DataConfig(sources=sources)
+    prepare(data, tmp_path / "data")
+    context = stage(tmp_path / "pretrain", tmp_path / "data", tiny_tokenizer)
+    config = model_config(tiny_tokenizer)
+    counts = pretrain(settings(packing="concat", tokens=8192), config, data, context)
+    assert 0 < counts["sources"]["note"]["tokens"] < SEQ_LEN
+    assert counts["sources"]["note"]["rows_seen"] > 0
 
 
 def test_a_staged_and_capped_mixture_is_kept_and_told(

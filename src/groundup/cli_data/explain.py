@@ -14,7 +14,7 @@ from groundup.runtime import DataError
 
 if TYPE_CHECKING:
     from groundup.data.config import DataConfig
-    from groundup.data.explain import Explained, Held
+    from groundup.data.explain import Explained, Held, Told
     from groundup.data.stage_files import Prepared
 
 _STAGE_WIDTH = 16  # characters of the column of stages
@@ -54,15 +54,24 @@ def explain(
     prepared = Prepared.open(beside) if beside is not None else None
     config = _config_of(file, prepared, sets or [])
     told = explain_file(file, config, prepared, first=number, n=n)
-    if not told:
-        raise DataError(f"{file} has no document {number}; count from 0")
-    for one in told:
+    if not told.documents:
+        raise DataError(
+            f"{file} has no document {number}: it holds {told.n:,}; count from 0"
+            if told.n
+            else f"{file} holds no document, chat or preference pair"
+        )
+    for one in told.documents:
         if as_json:
-            print(json.dumps(one.as_dict(), ensure_ascii=False))
+            n_in_file = told.n if told.is_all else None
+            print(json.dumps({**one.as_dict(), "n_in_file": n_in_file}, ensure_ascii=False))
         else:
             for line in _lines(one, all_scores):
                 console.print(line.rstrip())
-    if not as_json and prepared is None:
+    if as_json:
+        return
+    if others := _others(told):
+        console.print(others)
+    if prepared is None:
         console.print(
             "not asked: duplicates and evaluation sets; --in DIR holds it against prepared data"
         )
@@ -77,12 +86,22 @@ def _config_of(file: Path, prepared: Prepared | None, sets: list[str]) -> DataCo
     return data_recipe([str(file.resolve())], sets).data
 
 
+def _others(told: Told) -> str:
+    """How many more the file holds, and how they are told; empty if there are none."""
+    n = len(told.documents)
+    if told.is_all and n == told.n:
+        return ""
+    of = f"{told.n:,}" if told.is_all else f"more than {told.n:,}"
+    everything = f"-n {told.n} tells of all, " if told.is_all else ""
+    return f"{n:,} of {of} in this file; {everything}--document N begins at number N, from 0"
+
+
 def _lines(one: Explained, all_scores: bool) -> Iterator[str]:
     yield f"── {one.id}"
     yield _line("read", one.read)
     if one.repaired is not None:
         yield _line("repair", one.repaired)
-    if one.is_document:
+    if one.kind == "documents":
         yield from _judged(one, all_scores)
     if one.masked is not None:
         found = ", ".join(f"{n} × {kind}" for kind, n in one.masked.items())
@@ -116,7 +135,8 @@ def _judged(one: Explained, all_scores: bool) -> Iterator[str]:
     for held in shown:
         yield f"  {_mark(held)} {held.score:{wide}} {_number(held.value):>9}  {_limit(held)}"
     if one.reason:
-        told = meaning(one.reason)
+        limits = [held.limit for held in one.scores if held.rule == one.reason and held.is_broken]
+        told = meaning(one.reason, limits[0] if limits else None)
         yield _line("judge", f"dropped: {one.reason}{f' ({told})' if told else ''}")
     elif any(held.limit is not None for held in one.scores):
         yield _line("judge", "kept: it breaks no rule")

@@ -54,6 +54,10 @@ def prepare(
     vocab_size: Annotated[
         int | None, typer.Option(help="Train a tokenizer of so many tokens, and write shards.")
     ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(help="Of tables and rows: which column holds the text, by name or number."),
+    ] = None,
     sets: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Such as cleaning.preset=web; repeatable."),
@@ -67,7 +71,7 @@ def prepare(
     from groundup.data.prepare import suited_executor
 
     choice = _tokenizer_choice(tokenizer, vocab_size)
-    config, builtin = _config_of(data or [], sets or [], recipe)
+    config, builtin = _config_of(data or [], sets or [], recipe, column)
     _refuse_other_things(out)
     name = executor.value if executor else suited_executor(config)
     workers_config = ExecutorConfig(name=name, n_workers=workers, address=address)
@@ -92,7 +96,7 @@ def prepare(
 
 
 def _config_of(
-    data: Sequence[str], sets: Sequence[str], name: str | None
+    data: Sequence[str], sets: Sequence[str], name: str | None, column: str | None
 ) -> tuple[DataConfig, Builtin]:
     """The settings, and the sources that groundup makes itself."""
     from groundup.recipe import DEMO, checked_source, data_recipe
@@ -100,7 +104,13 @@ def _config_of(
 
     if not data and name is None and not any(item.startswith("sources=") for item in sets):
         raise GroundupError("give --data PATH, or --recipe FILE with data.sources in it")
-    recipe = data_recipe([checked_source(path) for path in data], sets, name)
+    if column is not None and not data:
+        raise GroundupError("--column is about what --data names; a recipe's sources say it there")
+    sources: list[Any] = [checked_source(path) for path in data]
+    if column is not None:
+        which = int(column) if column.isdigit() else column
+        sources = [{"path": path, "column": which} for path in sources]
+    recipe = data_recipe(sources, sets, name)
     builtin: Builtin = {DEMO: lambda: demo_records(recipe)} if has_demo(recipe) else {}
     return recipe.data, builtin
 
@@ -140,16 +150,34 @@ def _refuse_other_things(out: Path) -> None:
 def _result_lines(out: Path, counts: Mapping[str, Any]) -> Iterator[str]:
     """What came out, in words."""
     from groundup.data.manifest import MANIFEST
+    from groundup.report.data_words import plain
 
-    for stage in read_json(out / MANIFEST)["stages"]:
+    manifest = read_json(out / MANIFEST)
+    for stage in manifest["stages"]:
         dropped = ", ".join(_told(stage["dropped"])) or "nothing dropped"
+        what = "pieces" if stage["name"] in ("divide", "tokenize") else "documents"
         yield (
             f"{stage['name']:16} {stage['documents_in']:>10,} -> {stage['documents_out']:>10,} "
-            f"documents, {format_count(stage['bytes_out']):>6} bytes: {dropped}"
+            f"{what}, {format_count(stage['bytes_out']):>6} bytes: {dropped}"
         )
         for kind in ("chats", "preferences"):
             if f"{kind}_in" in stage:
-                yield f"{'':16} {stage[f'{kind}_in']:>10,} -> {stage[f'{kind}_out']:>10,} {kind}"
+                dropped = ", ".join(_told(stage[f"{kind}_dropped"]))
+                yield (
+                    f"{'':16} {stage[f'{kind}_in']:>10,} -> {stage[f'{kind}_out']:>10,} {kind}"
+                    f"{f': {dropped}' if dropped else ''}"
+                )
+    for source in manifest["sources"]:
+        if (unread := source["unread"])["files"]:
+            largest = unread["largest"][0]
+            yield (
+                f"{source['name']}: nothing was read of {unread['files']:,} of its "
+                f"{source['files']:,} files, {format_count(unread['bytes'])} bytes; the largest is "
+                f"{largest['path']} ({plain(largest['reason'])})"
+            )
+        if source["assumed"]:
+            assumed = ", ".join(f"{note} ({n:,})" for note, n in source["assumed"].items())
+            yield f"{source['name']}: assumed: {assumed}"
     for split, n_tokens in counts.get("tokens", {}).items():
         yield f"{split}: {format_count(n_tokens)} tokens"
     yield f"data: {out}, fingerprint {counts['fingerprint']}"

@@ -25,6 +25,8 @@ def report(
     from groundup.report.data_findings import findings, headline
     from groundup.report.data_page import write_data_page
 
+    if not as_json:
+        console.print(_work(folder))
     facts = facts_of(folder)
     page = write_data_page(facts, out)
     if as_json:
@@ -35,3 +37,16 @@ def report(
     for finding in findings(facts):
         console.print(f"  {finding}")
     console.print(f"page: {page}")
+
+
+def _work(folder: Path) -> str:
+    """What is to be read, so that nobody wonders for how long."""
+    from groundup.data.manifest import read_manifest
+    from groundup.report.format import format_bytes
+
+    stages = read_manifest(folder)["stages"]
+    n_gone = sum(sum(stage["dropped"].values()) for stage in stages)
+    return (
+        f"reading {format_bytes(stages[-1]['bytes_out'])} of documents, {n_gone:,} that went, "
+        "and what was measured of them …"
+    )

@@ -21,7 +21,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check every hash of prepared data; exit code 2 if anything is not as it was written."""
-    from groundup.data.manifest import read_manifest
+    from groundup.data.manifest import DATASET, find_manifest, read_manifest
     from groundup.data.manifest import verify as faults_of
 
     faults = faults_of(folder)
@@ -36,6 +36,11 @@ def verify(
         )
     if faults:
         more = f", and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise DataError(
-            f"{'; '.join(faults[:_SHOWN])}{more}; delete what is damaged and prepare the data again"
+        path = find_manifest(folder)
+        assert path is not None
+        mend = (
+            f"delete {path.parent} and build again: a stage that ended is not looked into"
+            if path.name == DATASET
+            else "the same groundup data prepare makes anew what is damaged, and nothing else"
         )
+        raise DataError(f"{'; '.join(faults[:_SHOWN])}{more}; {mend}")

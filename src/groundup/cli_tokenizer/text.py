@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from groundup.data.reading import ReadingConfig, SourceConfig, find_inputs, read_source
 from groundup.data.reading.formats import FileKind, ending_of, kind_of
+from groundup.data.reading.inputs import check_sources, found_path
 from groundup.data.records import Chat, Document, Record, Refusal
 from groundup.data.split import HeldoutChooser, content_hash, falls_in_heldout
 from groundup.runtime import DataError, Listener, hash_file, stable_hash, write_json
@@ -32,13 +33,14 @@ def readable_files(data: Sequence[Path], listener: Any) -> list[Path]:
     found: dict[Path, Path] = {}
     others: Counter[str] = Counter()
     for path in data:
-        if not path.exists():
-            raise DataError(f"--data {path} does not exist; give a file or a folder")
+        found_path(path, "--data")
         readable, unread = find_inputs(SourceConfig(path=str(path)))
         found |= {file.path.resolve(): file.path for file in readable}
         for refusal in unread:
             is_kind = refusal.reason == "ending_not_read"
             others[ending_of(refusal.id) if is_kind else refusal.reason.replace("_", " ")] += 1
+    if not found:
+        check_sources([SourceConfig(path=str(path)) for path in data])
     if others:
         told = ", ".join(f"{n} x {ending}" for ending, n in sorted(others.items()))
         listener.message(f"left out {others.total()} files of other endings: {told}")

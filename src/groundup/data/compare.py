@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from groundup.data.dedup.texts import Texts, as_texts
 from groundup.data.dedup.words import shingles_of
 from groundup.data.engine import HEADER
 from groundup.data.stage_files import Prepared
+from groundup.data.steps.divide import spoken
 from groundup.data.table import tables_of
 from groundup.runtime import DataError, read_json
 
@@ -91,6 +92,23 @@ def compare(text: str, id: str, prepared: Prepared, config: DataConfig) -> Itera
             if verdict.reason:
                 return
             text = verdict.left
+
+
+def compare_talk(text: str, id: str, prepared: Prepared, config: DataConfig) -> Iterator[Verdict]:
+    """As `compare`, of a chat or a preference pair, whose text is the JSON of what is said.
+
+    Only exact copies and evaluation items are looked for in these, and they go as a whole.
+    """
+    corpus = Corpus(prepared)
+    if config.dedup.exact:
+        verdict = _exact(text, id, corpus)
+        yield verdict
+        if verdict.reason:
+            return
+    if config.decontamination.benchmarks:
+        settings = replace(config.decontamination, action="document")
+        said = spoken(text, between="\n")
+        yield _evaluation_items(said, corpus, replace(config, decontamination=settings))
 
 
 class Corpus:

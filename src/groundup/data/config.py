@@ -95,14 +95,18 @@ class DataConfig:
 def source_names(sources: Iterable[SourceConfig]) -> list[str]:
     """What each source is called: its label, and a number where two share one.
 
-    >>> source_names([SourceConfig(path="a/books"), SourceConfig(path="b/books")])
-    ['books', 'books-2']
+    Which of these has which number follows from their paths, not from the order they are given in.
+
+    >>> source_names([SourceConfig(path="b/books"), SourceConfig(path="a/books")])
+    ['books-2', 'books']
     """
-    names: list[str] = []
-    for source in sources:
-        name, n = source.label, 1
-        while name in names:
+    given = list(sources)
+    names: dict[int, str] = {}
+    for place in sorted(range(len(given)), key=lambda n: (given[n].label, given[n].path)):
+        label = name = given[place].label
+        n = 1
+        while name in names.values():
             n += 1
-            name = f"{source.label}-{n}"
-        names.append(name)
-    return names
+            name = f"{label}-{n}"
+        names[place] = name
+    return [names[place] for place in range(len(given))]

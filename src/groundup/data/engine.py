@@ -140,6 +140,11 @@ class Engine:
         self.n_made = 0
         self._used: set[Path] = set()
 
+    @property
+    def n_used(self) -> int:
+        """Artefacts that the jobs run so far make, whether they stood or not."""
+        return len(self._used)
+
     def run(
         self, jobs: Sequence[Job], label: str, *, executor: Executor | None = None
     ) -> list[Artefact]:

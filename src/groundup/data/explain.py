@@ -2,16 +2,17 @@
 
 Reading, repair, scores, rules, masking and cutting follow from the file and the settings alone, and
 are done here as the stages do them. Duplicates and evaluation sets depend on the other documents:
-what prepared data did with a file of its own is looked up there, and a file that is none of its own
-is held against it (`compare.py`). Called by `groundup data explain`.
+what prepared data did with a file of its own is looked up there (`outcome.py`), and a file that is
+none of its own is held against it (`compare.py`). Called by `groundup data explain`.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,20 @@ from groundup.data.cleaning import (
 )
 from groundup.data.cleaning.prose import is_source_code
 from groundup.data.cleaning.scores import SCORE_SCHEMA, SCORES
-from groundup.data.compare import compare
+from groundup.data.compare import compare, compare_talk
 from groundup.data.config import DataConfig, source_names
+from groundup.data.outcome import Step, outcomes
 from groundup.data.reading import InputFile, SourceConfig, read_input
-from groundup.data.records import Document, Refusal
+from groundup.data.records import Chat, Document, Preference, Refusal
 from groundup.data.split import cut_text
-from groundup.data.stage_files import LAST, REMOVED, Prepared, rows_named, without_piece
+from groundup.data.stage_files import TALK, Prepared, rows_named
+from groundup.data.steps.mask_talk import mask_said
+from groundup.data.steps.read import row_of
 from groundup.data.steps.shard import ROWS
-from groundup.data.table import tables_of
 
 _SHOWN = 60  # characters of what a repair changed
+_COUNTED = 10_000  # rows of a file that are counted behind those that are told
+_COUNTED_CHARACTERS = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -53,29 +58,22 @@ class Held:
     is_broken: bool = False
 
 
-@dataclass(frozen=True)
-class Step:
-    """What a stage of prepared data did with a document, or would do with one that is new."""
-
-    stage: str
-    what: str
-
-
 @dataclass
 class Explained:
     """One document (or row, or refusal) of a file and its way through the stages.
 
+    kind: documents, chats or preferences; empty of a refusal
     repaired: what changed, in words; None where repair is off
     reason: why the rules drop it; None where they do not
     masked: kind -> how many; None where masking is off, or it is dropped before
     done: by the stages of prepared data that the document is in
     would: by the stages of prepared data that it is not in
-    text, unmasked: as cleaning leaves it, and as it was before masking
+    text, unmasked: as cleaning leaves it, and as it was before masking; of chats and pairs JSON
     """
 
     id: str
     read: str
-    is_document: bool = False
+    kind: str = ""
     repaired: str | None = None
     language: str | None = None
     language_score: float | None = None
@@ -95,6 +93,15 @@ class Explained:
         return {name: told[name] for name in told if name not in ("text", "unmasked")}
 
 
+@dataclass(frozen=True)
+class Told:
+    """Some documents of a file, and how many it holds; where not `is_all`, more than `n`."""
+
+    documents: list[Explained]
+    n: int
+    is_all: bool
+
+
 def explain_file(
     file: Path,
     config: DataConfig,
@@ -102,61 +109,114 @@ def explain_file(
     *,
     first: int = 0,
     n: int = 1,
-) -> list[Explained]:
-    """The documents `first` to `first + n - 1` of a file, as far as there are so many."""
-    source, relative = _source_of(file, config)
-    found = InputFile(file, relative, licence=source.licence, column=source.column)
+) -> Told:
+    """The documents `first` to `first + n - 1` of a file, as far as there are so many.
+
+    Those behind them are counted, but for a file of many.
+    """
+    place = _place_of(file, config)
+    source = place.source
+    found = InputFile(file, place.relative, licence=source.licence, column=source.column)
     notes: Counter[str] = Counter()
-    records = read_input(found, source.name or source.label, config.reading, notes)
+    reading = replace(config.reading, strict=False)  # a refusal is told, not raised
     scorer = Scorer(config.cleaning)
-    explained = []
-    for record in islice(records, first, first + n):
-        if isinstance(record, Refusal):
-            one = Explained(record.id, f"refused, {record.reason}: {record.detail}")
-            one.verdict = f"dropped at read for {record.reason}"
-        elif isinstance(record, Document):
-            one = _document(record, config, scorer)
-        else:
-            kind = type(record).__name__.lower()
-            one = Explained(record.id, f"a {kind}: neither cleaned nor judged")
-            one.verdict = "kept, unless it is an exact duplicate or holds an evaluation item"
-        if notes:
-            one.read += f" (assumed: {', '.join(sorted(notes))})"
-        explained.append(one)
+    explained: list[Explained] = []
+    n_rows = n_characters = 0
+    is_all = True
+    for record in read_input(found, source.name or source.label, reading, notes):
+        if n_rows >= max(first + n, _COUNTED) or n_characters > _COUNTED_CHARACTERS:
+            is_all = False
+            break
+        if first <= n_rows < first + n:
+            one = _explained(record, config, scorer)
+            if notes:
+                one.read += f" (assumed: {', '.join(sorted(notes))})"
+            explained.append(one)
+        elif n_rows >= first + n:
+            n_characters += len(record.text) if isinstance(record, Document) else 0
+        n_rows += 1
     if prepared is not None:
-        known = _look_up(explained, prepared) if _is_of(file, config) else set()
+        known = _look_up(explained, prepared) if place.is_in_source else set()
         for one in explained:
             if one.id not in known:
                 _hold_against(one, prepared, config)
-    return explained
+    if prepared is None or not place.is_named:
+        for one in explained:
+            _tell_hidden(one, place)
+    return Told(explained, n_rows, is_all)
 
 
-def _is_of(file: Path, config: DataConfig) -> bool:
-    """Whether a file lies in one of the sources."""
+@dataclass(frozen=True)
+class _Place:
+    """Where a file lies: in which source, under which path of it.
+
+    is_named: it is a source itself, where else it lies in the folder that is
+    """
+
+    source: SourceConfig
+    relative: str
+    is_in_source: bool
+    is_named: bool = False
+
+
+def _place_of(file: Path, config: DataConfig) -> _Place:
+    """The source that a file belongs to, by the path that is given or by where a link leads."""
+    for path in (Path(os.path.abspath(file)), file.resolve()):
+        for source, name in zip(config.sources, source_names(config.sources), strict=True):
+            named = replace(source, name=name)
+            for top in (Path(os.path.abspath(source.path)), Path(source.path).resolve()):
+                if path == top:
+                    return _Place(named, _storable(path.name), True, is_named=True)
+                if path.is_relative_to(top):
+                    return _Place(named, _storable(path.relative_to(top).as_posix()), True)
     path = file.resolve()
-    tops = [Path(source.path).resolve() for source in config.sources]
-    return any(path == top or path.is_relative_to(top) for top in tops)
+    return _Place(SourceConfig(path=str(path)), _storable(path.name), False)
 
 
-def _source_of(file: Path, config: DataConfig) -> tuple[SourceConfig, str]:
-    """The source that a file belongs to, with its name, and the file's path in it."""
-    path = file.resolve()
-    for source, name in zip(config.sources, source_names(config.sources), strict=True):
-        top = Path(source.path).resolve()
-        if path == top or path.is_relative_to(top):
-            relative = path.name if path == top else path.relative_to(top).as_posix()
-            return _named(source, name), relative
-    return SourceConfig(path=str(path)), path.name
+def _storable(name: str) -> str:
+    """A path as ids hold it: bytes that are no UTF-8 stand as \\xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _named(source: SourceConfig, name: str) -> SourceConfig:
-    return SourceConfig(path=source.path, name=name, licence=source.licence, column=source.column)
+def _tell_hidden(one: Explained, place: _Place) -> None:
+    if any(part.startswith(".") for part in place.relative.split("/")):
+        one.verdict = (
+            f"a run on the folder leaves it out, for it is hidden; named by itself: {one.verdict}"
+        )
+
+
+def _explained(
+    record: Document | Chat | Preference | Refusal, config: DataConfig, scorer: Scorer
+) -> Explained:
+    if isinstance(record, Refusal):
+        one = Explained(record.id, f"refused, {record.reason}: {record.detail}")
+        one.verdict = f"dropped at read for {record.reason}"
+        return one
+    if isinstance(record, Document):
+        return _document(record, config, scorer)
+    return _talk(record, config)
+
+
+def _talk(record: Chat | Preference, config: DataConfig) -> Explained:
+    kind, row = row_of(record)
+    name = type(record).__name__.lower()
+    one = Explained(record.id, f"a {name}: neither repaired nor judged", kind)
+    one.text = one.unmasked = row["text"]
+    one.verdict = "kept, unless it is an exact duplicate or holds an evaluation item"
+    if config.cleaning.pii == "mask":
+        one.text, masked = mask_said(row["text"])
+        one.masked = dict(sorted(masked.items()))
+        said = json.loads(one.text)
+        if "chosen" in said and said["chosen"] == said["rejected"]:
+            one.reason = "equal_sides"
+            one.verdict = f"dropped at clean for {one.reason}: they are the same, masked"
+    return one
 
 
 def _document(record: Document, config: DataConfig, scorer: Scorer) -> Explained:
     cleaning, text = config.cleaning, record.text
     licence = f", licence {record.licence}" if record.licence else ""
-    one = Explained(record.id, f"{len(text):,} characters{licence}", is_document=True)
+    one = Explained(record.id, f"{len(text):,} characters{licence}", "documents")
     if cleaning.repair:
         mended = repair(text)
         one.repaired, text = _what_changed(text, mended), mended
@@ -220,89 +280,38 @@ def _what_changed(before: str, after: str) -> str:
 # --- beside prepared data -------------------------------------------------------------------------
 
 
-def _look_up(explained: list[Explained], prepared: Prepared) -> set[str]:
+def _look_up(explained: Sequence[Explained], prepared: Prepared) -> set[str]:
     """Add what became of these documents in prepared data; gives the ids of those it holds."""
-    by_id = {one.id: one for one in explained}
-    known: set[str] = set()
-    cut: dict[str, list[str]] = {id: [] for id in by_id}
-    for file in prepared.files(REMOVED):
-        for table in tables_of(file, ["id", "stage", "reason", "detail"]):
-            for row, id in enumerate(table["id"].to_pylist()):
-                if id not in by_id:
-                    continue
-                told = table.slice(row, 1).to_pylist()[0]
-                stage, reason = told["stage"], told["reason"]
-                detail = (told["detail"] or "").replace(f"{reason} with ", "scored ")
-                is_drop = reason in _dropped(prepared, stage)
-                verb = "dropped for" if is_drop else "cut for"
-                by_id[id].done.append(Step(stage, f"{verb} {reason}: {detail}"))
-                if is_drop:
-                    by_id[id].verdict = f"dropped at {stage} for {reason}"
-                    known.add(id)
-                else:
-                    cut[id].append(f"{stage} cut a part of it for {reason}")
-    for id, splits in _kept(prepared, set(by_id)).items():
-        told = _splits_told(splits)
-        by_id[id].done.append(Step(LAST, told))
-        by_id[id].verdict = "; ".join([f"kept, {told}", *cut[id]])
-        known.add(id)
-    for id in known:
-        _compare_with_read(by_id[id], prepared)
-    return known
+    found = outcomes([one.id for one in explained], prepared)
+    held = [one for one in explained if one.id in found]
+    for one in held:
+        one.done, one.verdict = found[one.id].steps, found[one.id].verdict
+    for kind in {one.kind for one in held if one.kind}:
+        _compare_with_read([one for one in held if one.kind == kind], kind, prepared)
+    return set(found)
 
 
-def _dropped(prepared: Prepared, stage: str) -> Mapping[str, int]:
-    """The reasons for which a stage dropped documents; others cut parts of them."""
-    for told in prepared.manifest["stages"]:
-        if told["name"] == stage:
-            reasons: Mapping[str, int] = told["dropped"]
-            return reasons
-    return {}
-
-
-def _kept(prepared: Prepared, ids: set[str]) -> dict[str, Counter[str]]:
-    """For each of some documents that are left, in how many pieces of each split."""
-    left: dict[str, Counter[str]] = {}
-    for file in prepared.files(LAST):
-        split = file.name.split("-")[0]
-        for table in tables_of(file, ["id"]):
-            for id in table["id"].to_pylist():
-                whole = id if id in ids else without_piece(id)
-                if whole in ids:
-                    left.setdefault(whole, Counter())[split] += 1
-    return left
-
-
-def _splits_told(splits: Mapping[str, int]) -> str:
-    """
-    >>> _splits_told({"train": 2}), _splits_told({"train": 2, "heldout": 1})
-    ('in 2 pieces to train on', 'in 3 pieces, 2 to train on and 1 held out')
-    """
-    words = {"train": "to train on", "heldout": "held out"}
-    n = sum(splits.values())
-    pieces = "whole" if n == 1 else f"in {n:,} pieces"
-    told = [(split, splits[split]) for split in words if splits.get(split)]
-    if len(told) == 1:
-        return f"{pieces}{',' if n == 1 else ''} {words[told[0][0]]}"
-    return f"{pieces}, {' and '.join(f'{k:,} {words[split]}' for split, k in told)}"
-
-
-def _compare_with_read(one: Explained, prepared: Prepared) -> None:
-    """Say so if the file is not what it was when the data was made."""
-    if not one.is_document or "clean" not in prepared.names:
-        return
-    rows = rows_named([folder / ROWS for folder in prepared.artefacts("score")], {one.id})
-    was = rows.get(one.id)
-    if was is not None and was["text"] != one.unmasked:
-        one.done.insert(0, Step("read", "the file has changed since: this was done to what it was"))
+def _compare_with_read(held: Sequence[Explained], kind: str, prepared: Prepared) -> None:
+    """Say so where the file is not what it was when the data was made."""
+    if kind not in TALK:
+        files = [folder / ROWS for folder in prepared.artefacts("score")]
+    else:
+        files = prepared.files("read") if "read" in prepared.names else []
+        files = [file for file in files if prepared.kind_of(file) == kind]
+    rows = rows_named(files, {one.id for one in held})
+    for one in held:
+        if one.id in rows and rows[one.id]["text"] != one.unmasked:
+            told = "the file has changed since: this was done to what it was"
+            one.done.insert(0, Step("read", told))
 
 
 def _hold_against(one: Explained, prepared: Prepared, config: DataConfig) -> None:
     """Add what the stages behind cleaning would do with a document that is not in the data."""
-    if not one.is_document or one.reason is not None:
+    if not one.kind or one.reason is not None:
         return
+    verdicts = compare_talk if one.kind in TALK else compare
     last = None
-    for last in compare(one.text, one.id, prepared, config):
+    for last in verdicts(one.text, one.id, prepared, config):
         one.would.append(Step(last.stage, last.what))
     if last is not None and last.reason is not None:
         one.divided = ""
@@ -310,5 +319,6 @@ def _hold_against(one: Explained, prepared: Prepared, config: DataConfig) -> Non
         if last.instead_of:
             one.verdict = f"it would take the place of {last.instead_of} at {last.stage}"
     else:
-        one.divided = _pieces(last.left if last else one.text, config)
+        if one.kind not in TALK:
+            one.divided = _pieces(last.left if last else one.text, config)
         one.verdict = "it would be kept"

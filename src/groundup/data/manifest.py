@@ -1,11 +1,17 @@
 """The manifest of a prepared corpus: what it is made of, what each stage did, every file's hash.
 
     format        of this file
-    sources       name, path, licence, weight, files, bytes, hash of the content, licences found
+    sources       name, path, licence, weight, files, bytes, hash of the content, licences found,
+                  what was assumed (such as an encoding), and unread: how many files of a kind that
+                  is read gave nothing, and the largest of them
     stages        [{name, documents_in, documents_out, bytes_in, bytes_out, tokens_out,
-                    dropped: {reason: count}}], and chats_in and so on where there are some
+                    dropped: {reason: count}}], and where there are chats or preferences the same
+                    for these (chats_in, chats_out, chats_bytes_in, chats_bytes_out, chats_dropped).
+                    What cannot be read counts as a document: nobody knows what it was.
+                  masked: {kind: count} at clean, where personal data was looked for
     contamination for each evaluation set what was found of it, or null where none was looked for
     parameters    the whole configuration
+    files_used    hashes of the word list, the classifier and the evaluation sets, if any
     versions      of the package, Python and the libraries that decide bytes
     tokenizer     hash and size, or null where nothing was tokenized
     files         {path: {hash, bytes}}
@@ -17,16 +23,19 @@ Written last: a folder without one is not done.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from groundup.data.engine import HEADER, read_artefact
+from groundup.data.identity import without_places
 from groundup.data.steps.shard import KINDS
 from groundup.runtime import DataError, hash_file, read_json, stable_hash, write_json
 
-FORMAT = 1
+FORMAT = 2  # 2: files_used, what chats and pairs lost, what gave nothing
 MANIFEST = "manifest.json"
+PAGE = "data.html"  # what `groundup data report` makes of it
 PARTS = ("documents", "chats", "preferences", "removed", "tokens", "tokenizer")  # folders hashed
 COUNTS = "counts.json"
 
@@ -35,29 +44,38 @@ def stage_entry(
     name: str,
     before: Mapping[str, Mapping[str, int]],
     after: Mapping[str, Mapping[str, int]],
-    dropped: Mapping[str, int],
+    dropped: Mapping[str, Mapping[str, int]],
     *,
     n_tokens: int | None = None,
 ) -> dict[str, Any]:
     """One stage in the manifest.
 
-    before, after: {kind: {n, n_bytes}}; n_tokens: what came out, null before there are tokens
+    before, after: {kind: {n, n_bytes}}; dropped: {kind: {reason: n}}; n_tokens: what came out, null
+    before there are tokens
 
-    >>> stage_entry("clean", {"documents": {"n": 2, "n_bytes": 9}},
-    ...             {"documents": {"n": 1, "n_bytes": 5}}, {"too_short": 1})["documents_out"]
-    1
+    >>> before, after = ({"documents": {"n": n, "n_bytes": 9 * n}} for n in (2, 1))
+    >>> entry = stage_entry("clean", before, after, {"documents": {"too_short": 1}})
+    >>> entry["documents_out"], entry["bytes_in"], entry["dropped"]
+    (1, 18, {'too_short': 1})
     """
     entry: dict[str, Any] = {"name": name}
     for field, figure in (("", "n"), ("bytes_", "n_bytes")):
         for side, counts in (("in", before), ("out", after)):
             key = f"{field}{side}" if field else f"documents_{side}"
             entry[key] = counts.get("documents", {}).get(figure, 0)
-    entry |= {"tokens_out": n_tokens, "dropped": dict(sorted(dropped.items()))}
+    entry |= {"tokens_out": n_tokens, "dropped": _sorted(dropped.get("documents", {}))}
     for kind in KINDS[1:]:
-        n_in, n_out = (counts.get(kind, {}).get("n", 0) for counts in (before, after))
-        if n_in or n_out:
-            entry |= {f"{kind}_in": n_in, f"{kind}_out": n_out}
+        if not any(counts.get(kind, {}).get("n", 0) for counts in (before, after)):
+            continue
+        for field, figure in (("", "n"), ("bytes_", "n_bytes")):
+            for side, counts in (("in", before), ("out", after)):
+                entry[f"{kind}_{field}{side}"] = counts.get(kind, {}).get(figure, 0)
+        entry[f"{kind}_dropped"] = _sorted(dropped.get(kind, {}))
     return entry
+
+
+def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items()))
 
 
 def write_manifest(
@@ -66,6 +84,7 @@ def write_manifest(
     sources: list[dict[str, Any]],
     stages: list[dict[str, Any]],
     parameters: Any,
+    files_used: Mapping[str, Any],
     versions: Mapping[str, str | None],
     tokenizer: Mapping[str, Any] | None,
     contamination: Mapping[str, Any] | None = None,
@@ -78,6 +97,7 @@ def write_manifest(
         "stages": stages,
         "contamination": contamination,
         "parameters": parameters,
+        "files_used": files_used,
         "versions": dict(versions),
         "tokenizer": tokenizer,
         "files": {
@@ -102,18 +122,8 @@ def fingerprint_of(manifest: Mapping[str, Any]) -> str:
     """
     told = {key: value for key, value in manifest.items() if key != "fingerprint"}
     told["sources"] = [_placeless(source) for source in told["sources"]]
-    told["parameters"] = _without_places(told.get("parameters", {}))
+    told["parameters"] = without_places(told.get("parameters", {}))
     return stable_hash(told)
-
-
-def _without_places(value: Any) -> Any:
-    """Parameters without where files lie: sources, evaluation sets, word list, classifier."""
-    if isinstance(value, Mapping):
-        return {key: _without_places(v) for key, v in value.items() if key not in _PLACES}
-    return [_without_places(one) for one in value] if isinstance(value, list | tuple) else value
-
-
-_PLACES = ("path", "word_list", "classifier")
 
 
 def _placeless(source: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,9 +140,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     try:
         manifest: dict[str, Any] = read_json(path)
-        fingerprint = manifest["fingerprint"]
+        fingerprint, version = manifest["fingerprint"], manifest["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error}); prepare the data again") from error
+    if version != FORMAT:
+        raise DataError(
+            f"{path} is of format {version}, this version reads {FORMAT}; prepare the data again"
+        )
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name in manifest["files"]):
         raise DataError(f"{path} names files outside its folder; it is not of groundup")
     if fingerprint != fingerprint_of(manifest):
@@ -151,7 +165,7 @@ def find_manifest(folder: Path) -> Path | None:
     for place in (folder, folder / "data"):
         for name in (DATASET, MANIFEST):
             path = place / name
-            if path.is_file() and (name == DATASET or _is_ours(path)):
+            if os.path.isfile(path) and (name == DATASET or _is_ours(path)):  # no one may look: no
                 return path
     return None
 

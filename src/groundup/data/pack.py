@@ -156,12 +156,6 @@ def _concat(shards: TokenShards, seq_len: int) -> Spans:
     """Cut the run of all documents at every document's start and every multiple of seq_len."""
     lengths = shards.document_lengths
     total = int(lengths.sum())
-    if total < seq_len:
-        fits = 1 << max(total.bit_length() - 1, 0)
-        raise DataError(
-            f"the corpus holds {total} tokens, fewer than model.max_seq_len={seq_len}; "
-            f"add text or use --set model.max_seq_len={fits}"
-        )
     run_starts = np.cumsum(lengths) - lengths
     cuts = np.union1d(run_starts, np.arange(0, total, seq_len))
     document = np.searchsorted(run_starts, cuts, side="right") - 1

@@ -19,11 +19,14 @@ from typing import Any
 
 from groundup.data.adopt import check_finished
 from groundup.data.config import DataConfig, DedupConfig, source_names
+from groundup.data.decontaminate import check_benchmarks
 from groundup.data.engine import Artefact, Engine, versions_of
 from groundup.data.executors import Executor, ExecutorName
-from groundup.data.manifest import MANIFEST, is_prepared, stage_entry, write_manifest
+from groundup.data.identity import files_used
+from groundup.data.manifest import MANIFEST, PAGE, is_prepared, stage_entry, write_manifest
 from groundup.data.publish import publish, publish_tokens, removed_by_reason
 from groundup.data.reading.config import HUB
+from groundup.data.reading.inputs import check_sources
 from groundup.data.records import Record
 from groundup.data.split import SPLITS
 from groundup.data.steps.clean import clean
@@ -38,6 +41,7 @@ from groundup.runtime import (
     Listener,
     Silent,
     folder_lock,
+    read_json,
     remove_leftovers,
     storage_errors,
     to_dict,
@@ -84,6 +88,7 @@ def prepare(
     work = work or out / STAGES
     if not config.sources:
         raise DataError("data.sources is empty; give --data PATH, or name a file, a folder or demo")
+    check_sources(config.sources, builtin)
     for source in config.sources:
         if source.path in builtin or source.path.startswith(HUB):
             continue
@@ -96,10 +101,12 @@ def prepare(
             )
     with storage_errors(out), folder_lock(work):
         remove_leftovers(out)
+        before = _fingerprint_in(out / manifest_name)
         if tokenizer is not None and tokenizer.path is not None:
             open_tokenizer(tokenizer.path)  # before any work, if it is none
+        check_benchmarks(config.decontamination)
         engine = Engine(work, executor, listener)
-        flow = _Flow(engine, config, listener)
+        flow = _Flow(engine, config, listener, files_used(config))
         flow.read(builtin)
         flow.clean()
         flow.drop_duplicates()
@@ -107,8 +114,17 @@ def prepare(
         flow.divide()
         counts = flow.publish(out, tokenizer, manifest_name)
         engine.prune()
+        if counts["fingerprint"] != before and (out / PAGE).is_file():
+            (out / PAGE).unlink()
+            told = f"{PAGE} was of other data and is gone; groundup data report {out} makes it anew"
+            listener.message(told)
     if not engine.n_made:
-        listener.message("nothing has changed: all of it stood")
+        is_same = counts["fingerprint"] == before
+        told = "nothing has changed: all of it stood" if is_same else "all parts of it stood"
+        listener.message(told)
+    elif engine.n_made < engine.n_used:
+        told = f"{engine.n_made:,} of {engine.n_used:,} parts were made; the others stood"
+        listener.message(told)
     for reason, entry in counts["removed"].items():
         done = "cut something from" if reason in IN_PART else "left out"
         listener.message(f"{done} {entry['n']} for {reason}, such as {entry['examples'][0]}")
@@ -120,11 +136,12 @@ def suited_executor(config: DataConfig) -> ExecutorName:
     n_bytes = 0
     for source in config.sources:
         path = Path(source.path)
-        for file in [path] if path.is_file() else path.rglob("*"):
-            with suppress(OSError):  # whoever reads it says so
-                n_bytes += file.stat().st_size if file.is_file() else 0
-            if n_bytes >= PROCESSES_FROM_BYTES:
-                return "processes"
+        with suppress(OSError):  # whoever reads it says so
+            for file in [path] if path.is_file() else path.rglob("*"):
+                with suppress(OSError):
+                    n_bytes += file.stat().st_size if file.is_file() else 0
+                if n_bytes >= PROCESSES_FROM_BYTES:
+                    return "processes"
     return "serial"
 
 
@@ -154,6 +171,7 @@ class _Flow:
     engine: Engine
     config: DataConfig
     listener: Listener
+    files_used: dict[str, Any]
     shards: list[Shard] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
     stages: list[dict[str, Any]] = field(default_factory=list)
@@ -181,13 +199,22 @@ class _Flow:
             "n": after["documents"]["n"] + dropped.total(),
             "n_bytes": sum(source["bytes"] for source in self.sources),
         }
-        self.stages.append(stage_entry("read", before, after, dropped))
+        self.stages.append(stage_entry("read", before, after, {"documents": dropped}))
         self._keep_removed("read", artefacts)
 
     def clean(self) -> None:
-        """Repair, score, judge and mask the user's documents."""
+        """Repair, score, judge and mask the user's documents; mask their chats and pairs."""
         cleaning = self.config.cleaning
-        self._through("clean", _is_own, lambda own: clean(self.engine, own, cleaning))
+
+        def is_asked(shard: Shard) -> bool:
+            return _is_own(shard) or (cleaning.pii == "mask" and not shard.is_builtin)
+
+        self._through("clean", is_asked, lambda own: clean(self.engine, own, cleaning))
+        masked: Counter[str] = Counter()
+        for shard in self.shards:
+            masked.update(shard.artefact.counts.get("masked", {}))
+        if masked:
+            self.stages[-1]["masked"] = dict(sorted(masked.items()))
 
     def drop_duplicates(self) -> None:
         """Exact duplicates of each kind, near ones of the user's documents, and what they share."""
@@ -261,6 +288,7 @@ class _Flow:
             sources=self.sources,
             stages=self.stages,
             parameters=to_dict(self.config),
+            files_used=self.files_used,
             versions=versions_of(LIBRARIES),
             tokenizer=about,
             contamination=self.contamination,
@@ -285,13 +313,13 @@ class _Flow:
     def _passed(self, stage: str, made: Sequence[Shard]) -> None:
         """Note what a stage did, and go on with what it made."""
         before = {shard.artefact.folder for shard in self.shards}
-        new = [shard.artefact for shard in made if shard.artefact.folder not in before]
-        dropped: Counter[str] = Counter()
-        for artefact in new:
-            dropped.update(artefact.counts.get("dropped", {}))
+        new = [shard for shard in made if shard.artefact.folder not in before]
+        dropped: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
+        for shard in new:
+            dropped[shard.kind].update(shard.artefact.counts.get("dropped", {}))
         self.stages.append(stage_entry(stage, _sides(self.shards), _sides(made), dropped))
         self.shards = list(made)
-        self._keep_removed(stage, new)
+        self._keep_removed(stage, [shard.artefact for shard in new])
 
     def _keep_removed(self, stage: str, artefacts: Iterable[Artefact]) -> None:
         files = [artefact.path(REMOVED) for artefact in artefacts if REMOVED in artefact.files]
@@ -299,12 +327,20 @@ class _Flow:
             self.removed[stage] = files
 
 
+def _fingerprint_in(manifest: Path) -> str | None:
+    """Of what was prepared here before, if anything was."""
+    try:
+        return str(read_json(manifest)["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _is_own(shard: Shard) -> bool:
     return shard.kind == "documents" and not shard.is_builtin
 
 
 LIBRARIES = (
-    "numpy", "pyarrow", "xxhash", "numba", "ftfy", "py3langid", "charset-normalizer", "resiliparse",
+    "numpy", "pyarrow", "xxhash", "numba", "ftfy", "py3langid", "resiliparse",
     "pypdfium2", "datasets", "tokenizers", "tiktoken", "regex",
 )  # fmt: skip
 
@@ -345,11 +381,15 @@ def _counts(shards: Sequence[Shard], sources: Sequence[Mapping[str, Any]]) -> di
 def _check_enough(counts: Mapping[str, Any], config: DataConfig) -> None:
     n_found = {kind: sum(counts[kind][split]["n"] for split in SPLITS) for kind in KINDS}
     if not any(n_found.values()):
-        reasons = ", ".join(f"{r}: {e['n']}" for r, e in counts["removed"].items())
+        removed = counts["removed"].items()
+        told = "; ".join(
+            f"{entry['n']} {r}, such as {entry['examples'][0]}" for r, entry in removed
+        )
         paths = ", ".join(source.path for source in config.sources)
+        is_judged = any(entry["stage"] == "clean" for _, entry in removed)
         raise DataError(
-            f"nothing is left of {paths} ({reasons or 'no rows'}); add other "
-            "text, or loosen data.cleaning"
+            f"nothing is left of {paths} ({told or 'no rows'}); add other text"
+            f"{', or loosen data.cleaning' if is_judged else ''}"
         )
     if n_found["documents"] and not all(counts["documents"][split]["n"] for split in SPLITS):
         n_bytes = sum(counts["documents"][split]["n_bytes"] for split in SPLITS)

@@ -46,14 +46,19 @@ def read_texts(folder: Path, split: Split, source: str | None = None) -> Iterato
 def read_chats(folder: Path, split: Split, source: str | None = None) -> Iterator[Chat]:
     """The chats of a split in the order they were written, of one source if it is named."""
     for row in _read_lines(folder, "chats", split, source):
-        yield Chat(_messages(row["messages"]), row["id"], row["source"])
+        yield Chat(_messages(row["messages"]), row["id"], row["source"], row.get("licence"))
 
 
 def read_preferences(folder: Path, split: Split, source: str | None = None) -> Iterator[Preference]:
     """The preference pairs of a split, in the order they were written, of one source if named."""
     for row in _read_lines(folder, "preferences", split, source):
         yield Preference(
-            _messages(row["prompt"]), row["chosen"], row["rejected"], row["id"], row["source"]
+            prompt=_messages(row["prompt"]),
+            chosen=row["chosen"],
+            rejected=row["rejected"],
+            id=row["id"],
+            source=row["source"],
+            licence=row.get("licence"),
         )
 
 

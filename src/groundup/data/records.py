@@ -10,6 +10,11 @@ from groundup.runtime import DataError
 from groundup.tokenizer.chat import Message, check_conversation
 from groundup.tokenizer.templates import ROLES
 
+NAME_A_COLUMN = "name the one that holds the text: --column NAME"
+_COLUMNS_TOLD = 20
+_NAME_CHARACTERS = 40
+_DOCUMENT_AND_CHATS = ("text", "messages")
+
 
 @dataclass(frozen=True)
 class Document:
@@ -36,6 +41,7 @@ class Chat:
     messages: tuple[Message, ...]
     id: str
     source: str
+    licence: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Preference:
     rejected: str
     id: str
     source: str
+    licence: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,11 +93,29 @@ def record_from_row(row: Any, record_id: str, source: str) -> Record:
         return _preference(row, record_id, source)
     if "text" in found:
         return Document(clean_text(row["text"], "text"), record_id, source)
-    columns = ", ".join(sorted(map(str, row))) or "none"
+    for name in _DOCUMENT_AND_CHATS:
+        if name in row:
+            raise Refused("empty", f"{name} is null")
+    need = "need text, or messages, or prompt with chosen and rejected"
     raise Refused(
         "columns_not_known",
-        f"columns found: {columns}; need text, or messages, or prompt with chosen and rejected",
+        f"{columns_found(sorted(map(str, row)))}; {need}; or {NAME_A_COLUMN}",
     )
+
+
+def columns_found(names: Iterable[Any]) -> str:
+    """The columns that there are, as far as there is room to tell.
+
+    >>> columns_found(["title", "body"])
+    'columns found: title, body'
+    """
+    told = [str(name) for name in names]
+    shown = [
+        name if len(name) <= _NAME_CHARACTERS else f"{name[:_NAME_CHARACTERS]}..."
+        for name in told[:_COLUMNS_TOLD]
+    ]
+    more = f" and {len(told) - len(shown)} more" if len(told) > len(shown) else ""
+    return f"columns found: {', '.join(shown) or 'none'}{more}"
 
 
 def clean_text(value: Any, field: str) -> str:
@@ -137,7 +162,7 @@ def _plain_turns(messages: Any, field: str) -> list[dict[str, str]]:
         kind = type(messages).__name__
         raise Refused("messages_not_a_list", f"{field} must be a list of messages, got {kind}")
     turns = []
-    for number, message in enumerate(messages, start=1):
+    for number, message in enumerate(messages):  # from 0, as `check_conversation` counts
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise Refused("message_without_role", f"message {number} needs a role and a content")
         if message["role"] == "system" and message.get("content") == "":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,7 @@ from groundup.runtime import DataError, read_json
 SCORES = "scores.parquet"
 LAST = "documents"  # what training reads, whatever made it
 REMOVED = "removed"
+MAKE_THE_LAST = ("divide", "tokenize")  # stages whose documents are those that are published
 TALK = KINDS[1:]  # chats and preferences, which are published as rows of JSON
 
 
@@ -56,8 +58,7 @@ class Prepared:
     def names(self) -> list[str]:
         """The stages whose documents can be looked at, in order."""
         told = [stage["name"] for stage in self.manifest["stages"]]
-        there = [name for name in told if self.artefacts(name) and name not in ("divide",)]
-        there = [name for name in there if name != "tokenize"]
+        there = [name for name in told if name in MAKE_THE_LAST or self.artefacts(name)]
         kinds = [kind for kind in TALK if any(path.stat().st_size for path in self.talk(kind))]
         return [*there, LAST, *kinds, REMOVED]
 
@@ -86,7 +87,7 @@ class Prepared:
 
         Raises DataError if there is no such stage, or its files are gone.
         """
-        if stage == LAST:
+        if stage == LAST or stage in MAKE_THE_LAST:
             return sorted((self.folder / "documents").glob("*.parquet"))
         if stage == REMOVED:
             return sorted((self.folder / "removed").glob("*.parquet"))
@@ -108,6 +109,32 @@ class Prepared:
             ]
         return [folder / ROWS for folder in self.artefacts(stage) if (folder / ROWS).is_file()]
 
+    def kind_of(self, file: Path) -> str | None:
+        """What the rows of a stage's file are, of KINDS; None where what tells it was deleted.
+
+        Only what reading wrote is called by its kind: of the others, the file that it was made of
+        is asked.
+        """
+        name, folder = file.name, file.parent
+        while (kind := name.rsplit("-", 1)[0]) not in KINDS:
+            header = folder / HEADER
+            if not header.is_file():
+                return None
+            told = read_json(header)
+            if not told["inputs"]:
+                return None
+            name = told["params"].get("file", ROWS)
+            folder = self.stages / told["inputs"][0]["artefact"]
+        return kind
+
+    def reasons(self) -> Counter[str]:
+        """Why rows were removed, or parts of them, and how many."""
+        found: Counter[str] = Counter()
+        for file in self.files(REMOVED):
+            for table in tables_of(file, ["reason"]):
+                found.update(table["reason"].to_pylist())
+        return found
+
 
 @dataclass(frozen=True)
 class Place:
@@ -126,14 +153,15 @@ def drawn(
     seed: int = 0,
     equal: dict[str, str] | None = None,
     within: str | None = None,
-) -> tuple[list[dict[str, Any]], int]:
-    """`n` rows of some files by the hashes of their ids, and how many rows there were to draw from.
+) -> tuple[list[dict[str, Any]], Counter[Path]]:
+    """`n` rows of some files by the hashes of their ids, and of how many rows of each file.
 
     The same rows whichever file they stand in. equal: only rows with these values in these columns;
     within: only rows whose id contains this
     """
     heap: list[tuple[int, int, Place]] = []  # largest hash first, as negative
     n_rows = 0
+    counts: Counter[Path] = Counter()
     columns = ["id", *(equal or {})]
     for file in files:
         for group, table in enumerate(tables_of(file, columns)):
@@ -146,13 +174,14 @@ def drawn(
                 if not chosen[row] or (within is not None and within not in id):
                     continue
                 n_rows += 1
+                counts[file] += 1
                 key = -xxhash.xxh3_64_intdigest(id.encode(), seed)
                 if len(heap) < n:
                     heapq.heappush(heap, (key, n_rows, Place(file, group, row, id)))
                 elif n and key > heap[0][0]:
                     heapq.heapreplace(heap, (key, n_rows, Place(file, group, row, id)))
     places = [place for _, _, place in sorted(heap, key=lambda one: (-one[0], one[1]))]
-    return list(_rows_at(places)), n_rows
+    return list(_rows_at(places)), counts
 
 
 def drawn_lines(
@@ -162,10 +191,11 @@ def drawn_lines(
     seed: int = 0,
     equal: Mapping[str, str] | None = None,
     within: str | None = None,
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[dict[str, Any]], Counter[Path]]:
     """As `drawn`, from files with a JSON object on each line."""
     heap: list[tuple[int, int, dict[str, Any]]] = []
     n_rows = 0
+    counts: Counter[Path] = Counter()
     for file in files:
         with file.open("rb") as lines:
             for line in lines:
@@ -174,12 +204,13 @@ def drawn_lines(
                 if differs or (within is not None and within not in row["id"]):
                     continue
                 n_rows += 1
+                counts[file] += 1
                 entry = (-xxhash.xxh3_64_intdigest(row["id"].encode(), seed), -n_rows, row)
                 if len(heap) < n:
                     heapq.heappush(heap, entry)
                 else:
                     heapq.heappushpop(heap, entry)
-    return [row for _, _, row in sorted(heap, key=lambda one: (-one[0], -one[1]))], n_rows
+    return [row for _, _, row in sorted(heap, key=lambda one: (-one[0], -one[1]))], counts
 
 
 def turns_of(row: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,29 +1,44 @@
 """What the owner of prepared data may not have known: the sentences its page begins with.
 
-Each is one look at the facts, and says nothing where nothing stands out. Called by `data_page.py`
-and by `groundup data report`.
+Each is one look at the facts, and says nothing where nothing stands out. Those of what went and of
+the sources are here, those of the texts in `data_findings_text.py`. Called by `data_page.py` and by
+`groundup data report`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from groundup.data.cleaning.rules import RULES
-from groundup.report.data_facts import Clusters, DataFacts, Language, Reason, cleaning_of
-from groundup.report.data_words import (
-    language_name,
-    masked_words,
-    meaning,
-    plain,
-    plural,
-    share,
+from groundup.report.data_facts import DataFacts
+from groundup.report.data_figures import (
+    drops,
+    ends,
+    limit_of,
+    lost_by_source,
+    refusals,
+    seen,
+    spoken,
+    stage_of,
+    talk_of,
 )
+from groundup.report.data_findings_text import (
+    about_changes,
+    about_guesses,
+    about_languages,
+    about_large,
+    about_tokens,
+)
+from groundup.report.data_removed import Clusters, Reason
+from groundup.report.data_stages import counted, unread
+from groundup.report.data_words import meaning, plain, plural, share
+from groundup.report.format import format_bytes
 
-MOST = 0.5  # of the text: more than this from one source is worth a word
-_MANY = 20  # documents of a language, before its share of dropped ones means something
-_SMALL = 0.005
+MOST = 0.5  # of the text: more than this from one source is worth a word, and so is a loss
+_MANY = 20  # documents of a source, before its share of dropped ones is compared
 _FAR = 0.2  # between the shares that sources lose
-_DEAR = 1.3  # a source whose text takes so many times the tokens of the others
+_SHOWN_LOSERS = 4
+_SHOWN_FILES = 3
 
 
 def headline(facts: DataFacts) -> str:
@@ -36,66 +51,22 @@ def headline(facts: DataFacts) -> str:
     return f"Of {plural(n_in, 'document')}, {n_out:,} {'is' if n_out == 1 else 'are'} left"
 
 
-def ends(facts: DataFacts) -> tuple[int, int]:
-    """Documents that were read, and documents left before they are cut to size."""
-    stages = [one for one in facts.manifest["stages"] if one["name"] not in ("divide", "tokenize")]
-    return stages[0]["documents_out"], stages[-1]["documents_out"]
-
-
-def spoken(facts: DataFacts) -> str:
-    """Chats and preference pairs that are left, in words; nothing where there are none."""
-    divided = next(one for one in facts.manifest["stages"] if one["name"] == "divide")
-    kinds = (("chats", "chat"), ("preferences", "preference pair"))
-    told = [(divided.get(f"{kind}_out", 0), name) for kind, name in kinds]
-    return " and ".join(plural(n, name) for n, name in told if n)
-
-
-def refusals(facts: DataFacts) -> list[Reason]:
-    """Why files and rows could not be read."""
-    return [one for one in facts.reasons if one.stage == "read" and not one.is_cut]
-
-
-def drops(facts: DataFacts) -> list[Reason]:
-    """Why documents that were read were dropped."""
-    return [one for one in facts.reasons if one.stage != "read" and not one.is_cut]
-
-
-def lost_by_source(facts: DataFacts) -> dict[str, tuple[int, int]]:
-    """For each source how many of its documents were dropped, and how many were read."""
-    found = {}
-    for source in facts.manifest["sources"]:
-        name = source["name"]
-        lost = sum(one.sources[name] for one in drops(facts))
-        found[name] = (lost, lost + facts.n_left[name])
-    return found
-
-
-def n_at(facts: DataFacts, name: str) -> int:
-    """Documents that came to a stage."""
-    stages = {stage["name"]: stage["documents_in"] for stage in facts.manifest["stages"]}
-    return int(stages[name])
-
-
-def limit_of(facts: DataFacts, reason: str) -> float | None:
-    """The limit of the rule that drops for a reason; None where it is no rule's."""
-    config = cleaning_of(facts.manifest)
-    return next((rule.limit(config) for rule in RULES if rule.reason == reason), None)
-
-
 def findings(facts: DataFacts) -> list[str]:
     """The sentences, what takes most first."""
     found = [
+        *_about_unread(facts),
         *_about_refusals(facts),
         *_about_drops(facts),
+        *about_large(facts),
         *_about_losers(facts),
         *_about_copies(facts),
         *_about_cuts(facts),
         *_about_contamination(facts),
-        *_about_languages(facts),
+        *about_languages(facts),
         *_about_sources(facts),
-        *_about_tokens(facts),
-        *_about_lengths(facts),
-        *_about_changes(facts),
+        *about_tokens(facts),
+        *about_guesses(facts),
+        *about_changes(facts),
         *_about_spoken(facts),
     ]
     return found or ["Nothing was dropped, and nothing stands out."]
@@ -116,6 +87,31 @@ def mostly(reason: Reason) -> str:
     return f", {n:,} of them in {place}" if n > MOST * reason.n else ""
 
 
+# --- what could not be read -----------------------------------------------------------------------
+
+
+def _about_unread(facts: DataFacts) -> Iterable[str]:
+    """Files that gave nothing, in bytes: a large table counts for more than a small page."""
+    n, n_bytes, files = unread(facts.manifest)
+    total = sum(source["bytes"] for source in facts.manifest["sources"])
+    if not n:
+        return
+    named = [f"{one['path']} ({format_bytes(one['bytes'])}, {plain(one['reason'])})"
+             for one in files[:_SHOWN_FILES]]  # fmt: skip
+    most = [one["name"] for one in facts.manifest["sources"] if n > 1 and _unread_share(one) > MOST]
+    yield (
+        f"{plural(n, 'file')} gave nothing: {format_bytes(n_bytes)} of the {format_bytes(total)} "
+        f"in files. {'The largest are ' if n > 1 else 'It is '}{', '.join(named)}."
+        + (f" More than half of {', '.join(most)} is in such files." if most else "")
+    )
+
+
+def _unread_share(source: Mapping[str, Any]) -> float:
+    """Of the bytes of a source, those in files that gave nothing, as far as that is known."""
+    about = source.get("unread") or {}
+    return float(about.get("bytes", 0) / max(source["bytes"], 1))
+
+
 def _about_refusals(facts: DataFacts) -> Iterable[str]:
     reasons = refusals(facts)
     n = sum(one.n for one in reasons)
@@ -128,46 +124,74 @@ def _about_refusals(facts: DataFacts) -> Iterable[str]:
     )
 
 
+# --- what was dropped -----------------------------------------------------------------------------
+
+
 def _about_drops(facts: DataFacts) -> Iterable[str]:
     n_in, n_out = ends(facts)
     reasons = drops(facts)
     if not reasons or n_in == n_out:
         return
-    top = reasons[0]
+    top = max(reasons, key=lambda one: one.kinds["documents"])
     told = meaning(top.reason, limit_of(facts, top.reason))
     yield (
         f"{share(1 - n_out / n_in)} of the documents that were read were dropped. The most "
         f"frequent reason is “{plain(top.reason)}”{f' ({told})' if told else ''}: "
-        f"{top.n:,}{mostly(top)}."
+        f"{top.kinds['documents']:,}{'' if top.n_talk else mostly(top)}."
     )
 
 
 def _about_losers(facts: DataFacts) -> Iterable[str]:
-    """The source that loses most and the one that loses least, if they lie far apart."""
-    lost = {name: n / of for name, (n, of) in lost_by_source(facts).items() if of >= _MANY}
-    if not lost:
-        return
-    most, least = max(lost, key=lambda one: lost[one]), min(lost, key=lambda one: lost[one])
-    if lost[most] > _FAR + lost[least]:
+    """Sources that lose more than half; else the one that loses most, if it is far from the least.
+
+    Of a source of which much was not read at all, nobody knows what it lost.
+    """
+    lost = lost_by_source(facts)
+    most = sorted((name for name, (n, of) in lost.items() if n > MOST * of),
+                  key=lambda name: (-lost[name][0], name))  # fmt: skip
+    for name in most[:_SHOWN_LOSERS]:
+        n, of = lost[name]
+        top = max(drops(facts), key=lambda one: one.sources[name])
         yield (
-            f"The sources lose very different shares: {most} {share(lost[most])} of its documents, "
-            f"{least} {share(lost[least])}."
+            f"{name} lost {n:,} of the {plural(of, 'document')} read of it ({share(n / of)}), "
+            f"{'all' if top.sources[name] == n else f'{top.sources[name]:,} of them'} for "
+            f"“{plain(top.reason)}”."
+        )
+    if len(most) > _SHOWN_LOSERS:
+        yield f"{len(most) - _SHOWN_LOSERS:,} more sources lost more than half of their documents."
+    rates = {name: n / of for name, (n, of) in lost.items() if of >= _MANY and name not in most}
+    partly = [one["name"] for one in facts.manifest["sources"] if _unread_share(one) > _FAR]
+    whole = {name: rate for name, rate in rates.items() if name not in partly}
+    if not rates or not whole:
+        return
+    worst, best = max(rates, key=lambda one: rates[one]), min(whole, key=lambda one: whole[one])
+    if rates[worst] > _FAR + whole[best]:
+        yield (
+            f"The sources lose very different shares of the documents read of them: {worst} "
+            f"{share(rates[worst])}, {best} {share(whole[best])}."
         )
 
 
 def _about_copies(facts: DataFacts) -> Iterable[str]:
-    exact, near = facts.exact.n_removed, facts.near.n_removed
     compared = next((s for s in facts.manifest["stages"] if s["name"] == "dedup_exact"), None)
-    if compared is None or not exact + near:
+    kinds = {one.reason: one.kinds for one in drops(facts)}
+    exact, near = (kinds.get(f"{one}_duplicate", {}) for one in ("exact", "near"))
+    n_exact, n_near = exact.get("documents", 0), near.get("documents", 0)
+    talk = counted({**exact, "documents": 0})
+    if compared is None or not n_exact + n_near:
+        if talk:
+            yield f"{talk} were the same as others, byte for byte."
         return
     largest = largest_of(facts)
     n_across = facts.exact.n_across + facts.near.n_across
     yield (
-        f"{share((exact + near) / max(compared['documents_in'], 1))} of the documents that were "
-        f"compared were copies of others: {exact:,} the same byte for byte, {near:,} nearly so. "
-        + (f"{n_across:,} of them had their original in another source. " if n_across else "")
-        + f"The largest set of copies has {largest.largest:,} documents, of which "
-        f"{largest.kept} is kept."
+        f"{share((n_exact + n_near) / max(compared['documents_in'], 1))} of the documents that "
+        f"were compared were copies of others: {n_exact:,} the same byte for byte, {n_near:,} "
+        "nearly so. "
+        + (f"So were {talk}. " if talk else "")
+        + (f"{n_across:,} had their original in another source. " if n_across else "")
+        + f"The largest set of copies has {largest.largest:,} texts, of which {largest.kept} is "
+        "kept."
     )
 
 
@@ -178,8 +202,8 @@ def largest_of(facts: DataFacts) -> Clusters:
 
 def _about_cuts(facts: DataFacts) -> Iterable[str]:
     for one in facts.reasons:
-        stage = next(s for s in facts.manifest["stages"] if s["name"] == one.stage)
-        if one.is_cut:
+        if one.is_cut and one.stage.startswith("dedup"):
+            stage = stage_of(facts, one.stage)
             lost = 1 - stage["bytes_out"] / max(stage["bytes_in"], 1)
             yield (
                 f"{plural(one.n, 'document')} ({share(one.n / stage['documents_in'])}) lost a "
@@ -189,116 +213,42 @@ def _about_cuts(facts: DataFacts) -> Iterable[str]:
 
 
 def _about_contamination(facts: DataFacts) -> Iterable[str]:
+    action = facts.manifest["parameters"].get("decontamination", {}).get("action", "document")
     for name, one in (facts.manifest["contamination"] or {}).items():
-        if one["items_found"]:
-            verb = "gives" if one["documents"] == 1 else "give"
-            yield (
-                f"{plural(one['documents'], 'document')} {verb} away {one['items_found']:,} of the "
-                f"{one['findable']:,} items of the evaluation set {name} that can be looked for: a "
-                "model trained on them would seem better than it is."
-            )
-        else:
+        if not one["items_found"]:
             yield f"No item of the evaluation set {name} was found in the text."
-
-
-def _about_languages(facts: DataFacts) -> Iterable[str]:
-    if not facts.languages:
-        return
-    total = max(sum(one.n_characters for one in facts.languages), 1)
-    shown = [one for one in facts.languages if one.n_characters / total >= _SMALL]
-    if len(shown) > 1:
-        told = [f"{language_name(one.code)} {share(one.n_characters / total)}" for one in shown]
-        yield f"By language, the text is {', '.join(told[:6])}."
-    elif shown:
-        yield f"The text is in one language: {language_name(shown[0].code)}."
-    hit = hardest_hit(facts.languages)
-    if hit is not None:
-        n, dropped = (sum(getattr(one, x) for one in facts.languages) for x in ("n", "n_dropped"))
+            continue
+        n = one["documents"]
+        done = f"{'it was' if n == 1 else 'they were'} dropped"
+        if action == "span":
+            done = "the words were cut out, or the whole text where little else was left"
         yield (
-            f"The rules drop {share(hit.n_dropped / hit.n)} of the documents in "
-            f"{language_name(hit.code)}, but {share(dropped / n)} of all. Most rules were made for "
-            "English; look whether they are right for it."
+            f"{plural(n, 'text gives', 'texts give')} away {one['items_found']:,} of the "
+            f"{one['findable']:,} items of the evaluation set {name} that can be looked for; "
+            f"{done}."
         )
 
 
-def hardest_hit(languages: Iterable[Language]) -> Language | None:
-    """The language that loses most, if that is far more than the others lose.
-
-    >>> en, hi = Language("en", 100, 9, 10), Language("hi", 40, 9, 30)
-    >>> hardest_hit([en, hi]).code, hardest_hit([en])
-    ('hi', None)
-    """
-    known = [one for one in languages if one.n >= _MANY]
-    if len(known) < 2:
-        return None
-    part = sum(one.n_dropped for one in known) / sum(one.n for one in known)
-    worst = max(known, key=lambda one: (one.n_dropped / one.n, one.code or ""))
-    is_far = worst.n_dropped / worst.n > max(1.5 * part, part + 0.1)
-    return worst if is_far else None
-
-
-def seen(facts: DataFacts) -> dict[str, float]:
-    """For each source how much of it is seen: its training tokens, or bytes, by its weight."""
-    found = {}
-    for name, about in facts.counts.get("sources", {}).items():
-        amount = (
-            facts.tokens.get(name, 0) if facts.tokens else about["documents"]["train"]["n_bytes"]
-        )
-        found[name] = amount * about["weight"]
-    return found
+# --- sources --------------------------------------------------------------------------------------
 
 
 def _about_sources(facts: DataFacts) -> Iterable[str]:
     amounts = seen(facts)
     total = sum(amounts.values())
-    if len(amounts) < 2 or not total:
-        return
-    name, n = max(amounts.items(), key=lambda item: (item[1], item[0]))
-    if n / total > MOST:
-        yield f"{share(n / total)} of what a model would train on is from {name}."
-    gone = [source for source, n in amounts.items() if not n]
-    if gone:
-        yield f"Nothing at all is left to train on of {', '.join(gone)}."
-
-
-def _about_tokens(facts: DataFacts) -> Iterable[str]:
-    rates = {
-        name: facts.token_bytes[name] / n
-        for name, n in facts.tokens.items()
-        if n and facts.token_bytes.get(name)
-    }
-    if len(rates) < 2:
-        return
-    name = min(rates, key=lambda one: (rates[one], one))
-    others = [one for one in rates if one != name]
-    rest = sum(facts.token_bytes[x] for x in others) / sum(facts.tokens[x] for x in others)
-    if rest / rates[name] > _DEAR:
-        yield (
-            f"The tokenizer serves {name} worst: {rates[name]:.1f} bytes a token, where the other "
-            f"sources have {rest:.1f}."
-        )
-
-
-def _about_lengths(facts: DataFacts) -> Iterable[str]:
-    lengths = facts.lengths_read
-    if lengths and lengths.n > _MANY and lengths.longest > lengths.total / 10:
-        yield (
-            f"One document of {plural(lengths.longest, 'character')} holds "
-            f"{share(lengths.longest / lengths.total)} of the text."
-        )
-
-
-def _about_changes(facts: DataFacts) -> Iterable[str]:
-    if facts.repaired:
-        yield (
-            f"{plural(facts.repaired, 'document')} had broken characters, line ends or control "
-            "characters, which were repaired."
-        )
-    if facts.masked:
-        kinds = ", ".join(masked_words(kind, n) for kind, n in facts.masked.most_common())
-        yield f"Masked: {kinds}."
+    if len(amounts) > 1 and total:
+        name, n = max(amounts.items(), key=lambda item: (item[1], item[0]))
+        if n / total > MOST:
+            yield f"{share(n / total)} of what a model would train on is from {name}."
+    if len(amounts) > 1:
+        left = {name: facts.n_left[name] or sum(talk_of(facts, name).values()) for name in amounts}
+        gone = [name for name, n in left.items() if not n]
+        if gone:
+            yield f"Nothing at all is left of {', '.join(gone)}."
 
 
 def _about_spoken(facts: DataFacts) -> Iterable[str]:
     if ends(facts)[0] and (beside := spoken(facts)):
-        yield f"Beside the documents there are {beside}; this page is about the documents."
+        yield (
+            f"Beside the documents there are {beside}; languages, lengths and shares are those of "
+            "the documents."
+        )

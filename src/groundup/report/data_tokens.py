@@ -27,7 +27,6 @@ class Packed:
     padding_share: of the places in rows, those without a token
     unseen_share: of the tokens, those that no row holds
     cut_share: of the documents, those that do not stand in one row from end to end
-    left_out: sources with too few tokens for one row, where the way of packing needs a full one
     """
 
     seq_len: int
@@ -36,7 +35,6 @@ class Packed:
     padding_share: float
     unseen_share: float
     cut_share: float
-    left_out: tuple[str, ...] = ()
 
 
 def token_shards(folder: Path) -> dict[str, TokenShards]:
@@ -73,12 +71,8 @@ def packings(shards: Mapping[str, TokenShards]) -> tuple[list[Packed], str]:
 def pack(shards: Mapping[str, TokenShards], seq_len: int, packing: Packing) -> Packed:
     """What one way of packing does at one length of rows."""
     n_rows = n_tokens = n_unseen = n_cut = n_documents = 0
-    left_out = []
-    for name, one in shards.items():
+    for one in shards.values():
         if not one.n_documents:
-            continue
-        if packing == "concat" and one.n_tokens < seq_len:
-            left_out.append(name)
             continue
         plan = plan_rows(one, seq_len, packing)
         n_spans = np.bincount(plan.span_document.astype(np.int64), minlength=one.n_documents)
@@ -97,5 +91,4 @@ def pack(shards: Mapping[str, TokenShards], seq_len: int, packing: Packing) -> P
         1 - n_tokens / max(n_rows * seq_len, 1),
         n_unseen / max(n_unseen + n_tokens, 1),
         n_cut / max(n_documents, 1),
-        tuple(left_out),
     )

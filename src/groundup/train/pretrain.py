@@ -32,6 +32,8 @@ from groundup.train.objectives import next_token_loss
 from groundup.train.speed import Speed
 from groundup.train.stage import Result, Training, train_stage
 
+_MUCH_CROPPED = 0.2  # of the tokens; more is told before training begins
+
 
 @config
 class PretrainConfig:
@@ -99,6 +101,13 @@ def pretrain(
         raise DataError(
             f"the corpus holds {n_tokens} tokens, fewer than model.max_seq_len={seq_len}; "
             f"add text or use --set model.max_seq_len={max(1, n_tokens // 2)}"
+        )
+    n_cropped = sum(source.plan.n_cropped for source in sources)
+    if n_cropped > _MUCH_CROPPED * (n_tokens + n_cropped):
+        context.listener.message(
+            f"pretrain: {settings.packing} in rows of {seq_len} tokens never shows "
+            f"{n_cropped / (n_tokens + n_cropped):.0%} of the tokens, ends of documents; "
+            "pretrain.packing=best_fit or concat shows all"
         )
     heldout = token_rows(
         context,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from groundup.data.cleaning import FineWebConfig
 from groundup.data.cleaning.characters import code_points
 from groundup.data.cleaning.words import find_words, split_sentences
 
@@ -44,7 +45,9 @@ Filter = Callable[[str], str | None]  # a text to the reason it is dropped for, 
 
 
 def whole_filters(language: Any) -> dict[str, Filter]:
-    """datatrove's four filters as they come."""
+    """datatrove's four filters as they come, but for one limit in which its code and FineWeb's
+    paper differ: the share of characters in duplicate lines is ours.
+    """
     from datatrove.pipeline.filters import (
         C4QualityFilter,
         FineWebQualityFilter,
@@ -56,7 +59,10 @@ def whole_filters(language: Any) -> dict[str, Filter]:
         "repetition": GopherRepetitionFilter(language=language),
         "gopher_quality": GopherQualityFilter(language=language),
         "c4": C4QualityFilter(language=language),
-        "fineweb": FineWebQualityFilter(language=language),
+        "fineweb": FineWebQualityFilter(
+            language=language,
+            char_duplicates_ratio=FineWebConfig().max_duplicate_line_characters,
+        ),
     }
     return {name: reasons_of(filter_) for name, filter_ in made.items()}
 

@@ -65,7 +65,8 @@ def test_few_weights_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("good", "bad", "message"), [([], BAD, "0 good"), (GOOD, BAD[:1], "1 bad")]
+    ("good", "bad", "message"),
+    [([], BAD, "0 good examples leave none"), (GOOD, BAD[:1], "1 bad example leaves none")],
 )
 def test_too_few_examples_are_refused(good: list[str], bad: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):

@@ -26,6 +26,7 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0." + "dozjgNryP4J3
         ("<bob_99@uni-koeln.de>", "<<EMAIL>>", "email"),
         ("From 8.8.8.8, port 53", "From <IP_ADDRESS>, port 53", "ip_address"),
         ("http://93.184.216.34:8080/", "http://<IP_ADDRESS>:8080/", "ip_address"),
+        ("My server is 84.23.11.9, yours", "My server is <IP_ADDRESS>, yours", "ip_address"),
         ("to 2606:2800:220:1:248:1893:25c8:1946.", "to <IP_ADDRESS>.", "ip_address"),
         ("at 2a00:1450:4001::200e now", "at <IP_ADDRESS> now", "ip_address"),
         ("call +49 30 12345678 today", "call <PHONE> today", "phone"),

@@ -192,7 +192,7 @@ def test_the_published_thresholds_stand() -> None:
     gopher = [50, 100_000, 3, 10, 0.1, 0.1, 0.9, 0.3, 0.8, None, 2]
     assert list(vars(GopherQualityConfig()).values()) == gopher
     assert (C4Config().min_line_words, C4Config().min_sentences) == (3, 5)
-    assert list(vars(FineWebConfig()).values()) == [0.12, 0.67, 30, 0.01, 0.3]
+    assert list(vars(FineWebConfig()).values()) == [0.12, 0.67, 30, 0.1, 0.3]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,6 +47,20 @@ def test_kept_removed_and_scores_account_for_every_row() -> None:
     assert (second["id"], second["reason"], second["score"]) == ("s/c#0", "too_few_characters", 0)
     assert cleaned.scores.column("id").to_pylist() == [row["id"] for row in ROWS]
     assert cleaned.counts == {"masked.email": 1, "repaired": 2}
+
+
+def test_what_is_shown_of_dropped_texts_is_masked_where_those_that_stay_are() -> None:
+    """The end of the excerpt would cut the second address in two, and so make it none."""
+    begins = "Ann ann@firm.de. " + "Ha. " * 119
+    text = f"{begins}Bob bob.brown@firm.de. " + "Ha. " * 99
+    table = pa.Table.from_pylist([{"id": "a", "source": "s", "text": text}], schema=DOCUMENT_SCHEMA)
+    config = CleaningConfig(identify_language=False, pii="mask")
+    cleaned = clean_table(table, config)
+    [gone] = cleaned.removed.to_pylist()
+    assert gone["text"] == f"{begins}Bob <EMAIL>. ".replace("ann@firm.de", "<EMAIL>")[:500]
+    assert cleaned.counts == {"repaired": 0}  # what is masked is counted in texts that stay
+    [shown] = clean_table(table, replace(config, pii="off")).removed.to_pylist()
+    assert shown["text"] == text[:500]
 
 
 def test_the_rows_of_a_table_do_not_know_of_each_other() -> None:

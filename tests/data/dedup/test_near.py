@@ -67,8 +67,13 @@ def test_the_result_is_that_of_all_pairs(tmp_path: Path) -> None:
     config = NearConfig(bands=60, rows=3)  # P(0.8) differs from 1 by 1e-19
     shards = deduplicate_near(write_shards(tmp_path, documents(texts), 3), config, tmp_path / "out")
     expected = by_brute_force(texts, config)
-    assert {name: row["kept_id"] for name, row in removed(shards).items()} == expected
+    gone = removed(shards)
+    assert {name: row["kept_id"] for name, row in gone.items()} == expected
     assert 20 < len(expected) < 90
+    sets = {name: shingles_of(text, config.shingle_words) for name, text in texts.items()}
+    for name, row in gone.items():
+        assert row["score"] == jaccard(sets[name], sets[row["kept_id"]])
+    assert min(row["score"] for row in gone.values()) < config.threshold  # by a third document
     assert kept(shards) == {name: t for name, t in texts.items() if name not in expected}
 
 
@@ -87,6 +92,27 @@ def test_order_and_number_of_shards_change_nothing(
     assert results[0][1]
 
 
+@pytest.mark.parametrize("load_bytes", [64 << 20, 1])
+def test_the_score_is_the_similarity_to_the_document_that_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load_bytes: int
+) -> None:
+    """A chain: each like the one before, the last not like the first."""
+    monkeypatch.setattr(shingles_module, "LOAD_BYTES", load_bytes)
+    words = [f"w{number}" for number in range(120)]
+    texts = {f"t/{n}": " ".join(words[3 * n : 3 * n + 80]) for n in range(8)}
+    rows = documents({**texts, "t/other": "Nothing like any of these at all."})
+    config = NearConfig(shingle_words=1, bands=60, rows=3)
+    shards = deduplicate_near(write_shards(tmp_path, rows, 3), config, tmp_path / "out")
+    gone = removed(shards)
+    assert set(kept(shards)) == {"t/0", "t/other"}
+    for n in range(1, 8):
+        assert gone[f"t/{n}"]["score"] == (80 - 3 * n) / (80 + 3 * n)
+    assert gone["t/7"]["score"] < config.threshold
+    assert gone["t/7"]["detail"] == (
+        "similarity 0.928 to its nearest in a cluster of 8, 0.584 to t/0, which is kept"
+    )
+
+
 def test_buckets_of_many_documents_are_found_whole(tmp_path: Path) -> None:
     text = " ".join(f"w{number}" for number in range(200))
     rows = documents({f"t/{n:03d}": f"{text} tail{n}" for n in range(300)})
@@ -96,7 +122,7 @@ def test_buckets_of_many_documents_are_found_whole(tmp_path: Path) -> None:
     assert gone["kept_id"] == "t/000"
     assert gone["score"] == pytest.approx(196 / 198, abs=1e-6)
     assert gone["detail"] == (
-        "similarity 0.990 to its nearest in a cluster of 300, of which t/000 is kept"
+        "similarity 0.990 to its nearest in a cluster of 300, 0.990 to t/000, which is kept"
     )
 
 

@@ -1,11 +1,19 @@
 """Deduplication as jobs of the engine: the same as in one process, and not quadratic in shards."""
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from groundup.data.dedup import LinesConfig, NearConfig, deduplicate_exact, deduplicate_near
+from groundup.data.dedup import (
+    LinesConfig,
+    NearConfig,
+    SubstringsConfig,
+    deduplicate_exact,
+    deduplicate_near,
+)
 from groundup.data.engine import Engine, Job
 from groundup.data.steps import dedup
 from groundup.data.steps.shard import ROWS, Shard
@@ -69,7 +77,7 @@ def test_a_job_has_a_few_inputs_however_many_shards_there_are(
     assert sum(shard.n for shard in cut) == 30
     n_inputs = {job.stage: len(job.inputs) for job in engine.jobs}
     assert n_inputs.pop("dedup_near_clusters") > 12  # the one job of its kind
-    assert max(n_inputs.values()) == 2
+    assert max(n_inputs.values()) == 3
     [listed] = (engine.folder / "near_signatures_list").glob("*/parts.json")
     assert len(read_json(listed)) == 12
 
@@ -84,3 +92,78 @@ def test_a_changed_shard_changes_what_is_made_from_the_list(tmp_path: Path) -> N
     made = engine.n_made
     dedup.drop_near(engine, shards, NearConfig())
     assert engine.n_made == made
+
+
+def made_again(folder: Path, run: Callable[[Engine], object]) -> dict[str, int]:
+    """How many artefacts of each stage `run` makes that were not in the folder before it."""
+
+    def standing() -> set[Path]:
+        return {header.parent for header in folder.glob("*/*/header.json")}
+
+    before = standing()
+    engine = Engine(folder)
+    run(engine)
+    new = standing() - before
+    assert len(new) == engine.n_made
+    return dict(Counter(place.parent.name for place in new))
+
+
+NEAR = {
+    "near_signatures": 3,
+    "near_signatures_list": 1,
+    "near_pairs": 1,
+    "near_pairs_list": 1,
+    "near_shingles": 3,
+    "near_shingles_list": 1,
+    "near_edges": 3,
+    "dedup_near_clusters": 1,
+    "dedup_near": 3,
+}
+BEHIND_SHINGLES = ("near_edges", "dedup_near_clusters", "dedup_near")
+LINES = {
+    "lines_places": 3,
+    "lines_places_list": 1,
+    "lines_spans": 1,
+    "lines_spans_list": 1,
+    "dedup_lines": 3,
+}
+BEHIND_PLACES = ("lines_spans", "lines_spans_list", "dedup_lines")
+
+
+def test_another_threshold_compares_again_and_signs_nothing_again(tmp_path: Path) -> None:
+    folder = tmp_path / "stages"
+    shards = as_shards(Engine(folder), write_shards(tmp_path, documents(made_up(30)), 3))
+
+    def again(**settings: Any) -> dict[str, int]:
+        config = NearConfig(**settings)
+        return made_again(folder, lambda engine: dedup.drop_near(engine, shards, config))
+
+    assert again() == NEAR
+    assert again() == {}
+    assert again(threshold=0.95) == {stage: NEAR[stage] for stage in BEHIND_SHINGLES}
+    assert again(seed=2)["near_signatures"] == 3
+
+
+def test_how_many_documents_share_a_line_does_not_change_where_lines_are(tmp_path: Path) -> None:
+    texts = {f"t/{n}": f"A line of more than forty bytes, which all share.\n{n}" for n in range(6)}
+    folder = tmp_path / "stages"
+    shards = as_shards(Engine(folder), write_shards(tmp_path, documents(texts), 3))
+
+    def again(**settings: Any) -> dict[str, int]:
+        config = LinesConfig(**settings)
+        return made_again(folder, lambda engine: dedup.cut_shared(engine, shards, config))
+
+    assert again() == LINES
+    behind = {stage: LINES[stage] for stage in BEHIND_PLACES}
+    assert again(min_documents=4) == behind
+    assert again(keep_one=False) == behind
+    assert again(min_bytes=41)["lines_places"] == 3
+
+
+def test_longer_substrings_are_looked_for_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "stages"
+    shards = as_shards(Engine(folder), write_shards(tmp_path, documents(made_up(9)), 3))
+    for n_bytes in (200, 300):
+        config = SubstringsConfig(min_bytes=n_bytes)
+        made = made_again(folder, lambda engine, c=config: dedup.cut_shared(engine, shards, c))
+        assert made["substrings_places"] == made["dedup_substrings"] == 3

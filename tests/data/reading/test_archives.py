@@ -9,6 +9,7 @@ import json
 import lzma
 import tarfile
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -167,6 +168,30 @@ def test_two_members_of_one_name_have_two_ids(tmp_path: Path) -> None:
     assert [record.id for record in read(tmp_path)] == ["s/a.tar!/x.txt#0", "s/a.tar!/x.txt~2#0"]
 
 
+def test_a_point_within_a_name_hides_nothing(tmp_path: Path) -> None:
+    members = {"a/./b.txt": b"one", "././c.txt": b"two", "a/./.d.txt": b"hidden", ".e/f.txt": b"x"}
+    (tmp_path / "a.tar").write_bytes(tar_of(members))
+    assert [r.id for r in read(tmp_path)] == ["s/a.tar!/a/b.txt#0", "s/a.tar!/c.txt#0"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "noted"),
+    [
+        ("utf-8", "\u65e5\u672c.txt", {}),
+        ("cp437", "\u00fcn\u00ef.txt", {"name in a zip read as cp437": 1}),
+    ],
+)
+def test_names_that_do_not_say_their_encoding(
+    tmp_path: Path, encoding: str, name: str, noted: dict[str, int]
+) -> None:
+    raw = name.encode(encoding)
+    data = zip_of({"X" * len(raw): b"words"}).replace(b"X" * len(raw), raw)
+    (tmp_path / "a.zip").write_bytes(data)
+    notes: Counter[str] = Counter()
+    assert [r.id for r in read(tmp_path, notes=notes)] == [f"s/a.zip!/{name}#0"]
+    assert notes == noted
+
+
 # --- bombs ----------------------------------------------------------------------------------------
 
 ZEROS = b" " * (40 << 20)
@@ -249,6 +274,16 @@ def test_members_with_a_password_are_refused(tmp_path: Path) -> None:
         data[bytes(data).index(mark) + place] |= 1
     (tmp_path / "a.zip").write_bytes(bytes(data))
     assert reasons_of(tmp_path) == {"a.zip!/a.txt": "encrypted"}
+
+
+def test_a_list_that_names_places_outside_of_the_archive_is_damage(tmp_path: Path) -> None:
+    """The list of files is said to lie further on than it does, so that members begin before it."""
+    data = bytearray(zip_of({"a.txt": b"words"}))
+    end = bytes(data).rindex(b"PK\x05\x06")
+    place = int.from_bytes(data[end + 16 : end + 20], "little")
+    data[end + 16 : end + 20] = (place + 9).to_bytes(4, "little")
+    (tmp_path / "a.zip").write_bytes(bytes(data))
+    assert reasons_of(tmp_path) == {"a.zip!/a.txt": "damaged"}
 
 
 def test_archives_that_are_truncated_or_none_at_all(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,17 @@ def test_a_pdf_with_a_password_is_told(tmp_path: Path) -> None:
     refusal = refusal_of(tmp_path)
     assert refusal.reason == "encrypted"
     assert "needs a password" in refusal.detail
+
+
+def test_a_page_that_cannot_be_read_is_told_and_the_rest_read(tmp_path: Path) -> None:
+    data = pdf_of(["First page.", "Second page.", "Third page."])
+    (tmp_path / "a.pdf").write_bytes(data.replace(b"6 0 R 8 0 R]", b"3 0 R 8 0 R]"))
+    document, refusal = read(tmp_path)
+    assert isinstance(document, Document)
+    assert document.text == "First page.\n\nThird page."
+    assert isinstance(refusal, Refusal)
+    assert (refusal.id, refusal.reason) == ("s/a.pdf", "not_pdf")
+    assert "page 2 cannot be read" in refusal.detail
 
 
 def test_what_is_no_pdf_is_told(tmp_path: Path) -> None:
@@ -92,6 +104,74 @@ def test_paragraphs_are_those_that_python_docx_finds(tmp_path: Path) -> None:
     made.save(tmp_path / "a.docx")
     expected = [p.text for p in docx.Document(str(tmp_path / "a.docx")).paragraphs]
     assert "\n\n".join(texts(tmp_path)).split("\n\n") == expected
+
+
+def text_of_docx(path: Path, body: str, **more: str) -> str:
+    members = {
+        "word/document.xml": f"<w:document {NAMESPACES}><w:body>{body}</w:body></w:document>"
+    }
+    path.write_bytes(zip_of({**members, **more}))
+    (text,) = texts(path)
+    return text
+
+
+def test_formulas_moves_and_symbols(tmp_path: Path) -> None:
+    math = (
+        '<m:oMath xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"><m:r><m:t>y='
+        "</m:t></m:r><m:f><m:num><m:r><m:t>a</m:t></m:r></m:num><m:den><m:r><m:t>b</m:t></m:r>"
+        "</m:den></m:f><m:sSup><m:e><m:r><m:t>x</m:t></m:r></m:e><m:sup><m:r><m:t>2</m:t></m:r>"
+        "</m:sup></m:sSup></m:oMath>"
+    )
+    moved = "<w:p><w:%s><w:r><w:t>Moved.</w:t></w:r></w:%s></w:p>"
+    symbol = '<w:p><w:r><w:t>10</w:t><w:sym w:font="%s" w:char="%s"/></w:r></w:p>'
+    body = (
+        f"<w:p><w:r><w:t>Let </w:t></w:r>{math}<w:r><w:t> hold.</w:t></w:r></w:p>"
+        + moved % ("moveFrom", "moveFrom") + paragraph("Middle") + moved % ("moveTo", "moveTo")
+        + symbol % ("Symbol", "F0B0") + symbol % ("Symbol", "F06D") + symbol % ("Arial", "00A7")
+    )  # fmt: skip
+    text = text_of_docx(tmp_path / "a.docx", body)
+    assert text == "Let y=(a)/(b)x^(2) hold.\n\nMiddle\n\nMoved.\n\n10°\n\n10μ\n\n10§"
+
+
+def test_a_symbol_that_is_not_known_is_noted(tmp_path: Path) -> None:
+    body = '<w:p><w:r><w:t>a</w:t><w:sym w:font="Own" w:char="F041"/></w:r></w:p>'
+    (tmp_path / "a.docx").write_bytes(docx_of(body))
+    notes: Counter[str] = Counter()
+    assert texts(tmp_path, notes=notes) == ["a\ufffd"]
+    assert notes == {"docx symbol not known": 1}
+
+
+def test_empty_cells_keep_their_place(tmp_path: Path) -> None:
+    rows = [("a", "b", ""), ("", "c", ""), ("", "", ""), ("", "", "d")]
+    table = "".join(
+        "<w:tr>" + "".join(f"<w:tc>{paragraph(cell)}</w:tc>" for cell in row) + "</w:tr>"
+        for row in rows
+    )
+    body = f"{paragraph('Before')}<w:tbl>{table}</w:tbl>{paragraph('Behind')}"
+    text = text_of_docx(tmp_path / "a.docx", body)
+    assert text == "Before\n\na\tb\t\n\tc\t\n\t\td\n\nBehind"
+
+
+def test_notes_follow_the_body(tmp_path: Path) -> None:
+    notes = {
+        f"word/{kind}notes.xml": f"<w:{kind}notes {NAMESPACES}><w:{kind}note w:id='1'>"
+        f"{paragraph(f'An {kind}note.')}</w:{kind}note></w:{kind}notes>"
+        for kind in ("foot", "end")
+    }
+    text = text_of_docx(tmp_path / "a.docx", paragraph("Claim"), **notes)
+    assert text == "Claim\n\nAn footnote.\n\nAn endnote."
+
+
+def test_the_document_is_where_its_package_says(tmp_path: Path) -> None:
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
+    relations = (
+        '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+        f'<Relationship Id="a" Type="x/core" Target="c.xml"/><Relationship Id="b" Type="{kind}" '
+        'Target="/word/document2.xml"/></Relationships>'
+    )
+    xml = f"<w:document {NAMESPACES}><w:body>{paragraph('Hello')}</w:body></w:document>"
+    (tmp_path / "a.docx").write_bytes(zip_of({"_rels/.rels": relations, "word/document2.xml": xml}))
+    assert texts(tmp_path) == ["Hello"]
 
 
 LAUGHS = (
@@ -186,6 +266,53 @@ def test_a_chapter_that_is_missing_is_told_and_the_rest_read(tmp_path: Path) -> 
     assert isinstance(refusal, Refusal)
     assert refusal.reason == "not_epub"
     assert "chapter OEBPS/b.xhtml" in refusal.detail
+
+
+@pytest.mark.parametrize("head", ["<title/>", '<script src="x.js"/>', "<style/>", "<textarea/>"])
+def test_elements_that_are_closed_at_once_hide_no_chapter(tmp_path: Path, head: str) -> None:
+    chapters = {name: f"<p>Chapter {name[0]}.</p>" for name in ("a.xhtml", "b.xhtml", "c.xhtml")}
+    page = f"<html><head>{head}</head><body><p>Chapter b.</p></body></html>"
+    (tmp_path / "a.epub").write_bytes(epub_of(chapters, **{"OEBPS/b.xhtml": page}))
+    assert texts(tmp_path) == ["Chapter a.\n\nChapter b.\n\nChapter c."]
+
+
+def test_a_chapter_of_which_nothing_is_found_is_told(tmp_path: Path) -> None:
+    chapters = {
+        "a.xhtml": "<p>It began.</p>",
+        "b.xhtml": "<textarea>It ended.",
+        "c.xhtml": "<img/>",
+    }
+    (tmp_path / "a.epub").write_bytes(epub_of(chapters))
+    document, refusal = read(tmp_path)
+    assert isinstance(document, Document)
+    assert document.text == "It began."
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "not_html"
+    assert "chapter OEBPS/b.xhtml: has words, of which none is found" in refusal.detail
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("application/xhtml+xml", "text/x-oeb1-document"),
+        ("application/xhtml+xml", "application/xml"),
+        (' xmlns="http://www.idpf.org/2007/opf"', ""),
+        ("http://www.idpf.org/2007/opf", "http://openebook.org/namespaces/oeb-package/1.0/"),
+    ],
+)
+def test_older_packages_are_read(tmp_path: Path, old: str, new: str) -> None:
+    package = package_of(["a.xhtml"])
+    assert old in package
+    data = epub_of({"a.xhtml": "<p>Words.</p>"}, **{"OEBPS/a b.opf": package.replace(old, new)})
+    (tmp_path / "a.epub").write_bytes(data)
+    assert texts(tmp_path) == ["Words."]
+
+
+def test_a_book_without_a_spine_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.epub").write_bytes(epub_of({}))
+    refusal = refusal_of(tmp_path)
+    assert refusal.reason == "not_epub"
+    assert "its spine names no chapter that is read" in refusal.detail
 
 
 def test_books_that_cannot_be_used(tmp_path: Path) -> None:

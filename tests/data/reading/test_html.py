@@ -81,6 +81,46 @@ def test_latin_1_is_read_as_browsers_do() -> None:
     assert page_text(page, Counter())[0] == "It\u2019s \u201cquoted\u201d caf\u00e9"
 
 
+FRENCH = "<p>L\u2019\u00e9t\u00e9 dernier, nous \u00e9tions \u00e0 la plage, tr\u00e8s loin.</p>"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "<script src='x.js' charset='windows-1251'></script><meta charset='iso-8859-1'>",
+        "<!-- <meta charset='koi8-r'> --><meta charset=windows-1252>",
+        "<link rel=x charset=koi8-r><meta http-equiv=a content='text/html; charset=latin1'>",
+    ],
+)
+def test_only_a_meta_element_declares_the_encoding(head: str) -> None:
+    page = f"<html><head>{head}</head><body>{FRENCH}</body></html>".encode("cp1252")
+    assert page_text(page, Counter())[0] == FRENCH[3:-4]
+
+
+@pytest.mark.parametrize("label", ["utf-16", "utf-16le", "unicode_escape", "idna", "utf-32", "hex"])
+def test_labels_that_cannot_be_are_as_none(label: str) -> None:
+    page = f"<html><head><meta charset='{label}'></head><body>{FRENCH * 9}</body></html>"
+    expected = page_text((FRENCH * 9).encode(), Counter())[0]
+    assert page_text(page.encode(), Counter())[0] == expected
+    assert page_text(page.encode("cp1252"), Counter())[0] == expected
+
+
+def test_macintosh_is_read_where_it_is_declared() -> None:
+    page = f"<meta charset=x-mac-roman>{FRENCH}".encode("mac_roman")
+    assert page_text(page, Counter())[0] == FRENCH[3:-4]
+
+
+@pytest.mark.parametrize(
+    "head", ["<title/>", '<script src="a>b.js" />', "<style type='x'/>", '<title a = "1"/><base/>']
+)
+def test_elements_that_are_closed_at_once_hide_nothing_in_xhtml(tmp_path: Path, head: str) -> None:
+    page = f"<html><head>{head}</head><body><a id='x'/><p>Words<br/>here.</p></body></html>"
+    (tmp_path / "a.xhtml").write_text(page)
+    (tmp_path / "b.html").write_text(f"<?xml version='1.0' encoding='utf-8'?>{page}")
+    found = read(tmp_path)
+    assert [d.text.split() for d in found if isinstance(d, Document)] == [["Words", "here."]] * 2
+
+
 def test_nul_and_broken_markup_do_no_harm() -> None:
     for page in (b"<p>a\0b</p>", b"<p>ab", b"<<<p>ab</p", b"<div>" * 900 + b"ab", b"ab"):
         assert page_text(page, Counter())[0].endswith("ab")

@@ -16,10 +16,12 @@ from groundup.data.reading import (
     input_hash,
     source_fingerprint,
 )
+from groundup.data.reading.inputs import check_source, check_sources
 from groundup.data.records import Document, Refusal
+from groundup.recipe import checked_source
 from groundup.runtime import DataError
 
-from .samples import read
+from .samples import read, reasons_of, refusal_of
 
 
 def source(path: Path | str) -> SourceConfig:
@@ -74,6 +76,58 @@ def test_links_that_lead_nowhere_new_are_named(tmp_path: Path) -> None:
     }
 
 
+def test_links_to_what_holds_the_source_are_not_followed(tmp_path: Path) -> None:
+    """They would give the source a second time, and all that lies beside it."""
+    folder = tmp_path / "in/src"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.txt").write_text("one")
+    (tmp_path / "in/beside").mkdir()
+    (tmp_path / "in/beside/secret.txt").write_text("two")
+    link(folder / "up", tmp_path / "in")
+    link(folder / "sub/top", Path("/"))
+    inputs, refusals = find_inputs(source(folder))
+    assert [file.relative for file in inputs] == ["a.txt"]
+    assert {refusal.id: refusal.reason for refusal in refusals} == {
+        "src/sub/top": "link_loop",
+        "src/up": "link_loop",
+    }
+
+
+@pytest.mark.parametrize("names", [("1", "2"), ("2", "1")])
+def test_of_folders_that_are_linked_none_is_read_in_another(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    """Whichever of the two comes first, each file is read once."""
+    folder, outside = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (outside / "sub").mkdir(parents=True)
+    (outside / "a.txt").write_text("one")
+    (outside / "sub/b.txt").write_text("two")
+    link(outside / "sub/up", outside)
+    link(folder / names[0], outside)
+    link(folder / names[1], outside / "sub")
+    inputs, refusals = find_inputs(source(folder))
+    assert sorted(file.path.name for file in inputs) == ["a.txt", "b.txt"]
+    found = {refusal.id: refusal.reason for refusal in refusals}
+    if names[0] == "1":
+        assert found == {"in/1/sub/up": "link_loop", "in/2": "linked_twice"}
+    else:
+        assert found == {"in/1/up": "link_loop", "in/2/sub": "linked_twice"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pipes and such names are those of Linux")
+def test_links_to_themselves_and_to_devices(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one")
+    link(tmp_path / "self.txt", tmp_path / "self.txt")
+    link(tmp_path / "zero.txt", Path("/dev/zero"))
+    link(tmp_path / "below.txt", tmp_path / "a.txt/b.txt")
+    assert reasons_of(tmp_path) == {
+        "below.txt": "dangling_link",
+        "self.txt": "link_loop",
+        "zero.txt": "not_a_file",
+    }
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="pipes and such names are those of Linux")
 def test_pipes_and_names_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
@@ -114,14 +168,87 @@ def test_a_missing_path_is_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_readable_files_says_what_it_found(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"needs \.txt, \.md, .*; found no files"):
-        read(tmp_path)
+    refusal = refusal_of(tmp_path)
+    assert (refusal.id, refusal.reason) == ("s/.", "empty")
+    assert refusal.detail.startswith(
+        "holds nothing to read (found no files); endings that are read"
+    )
     for name in ("a.jpg", "b.jpg", "README", "c.doc.gz"):
         (tmp_path / name).write_text("x")
-    with pytest.raises(DataError, match=r"found 1 x \.doc\.gz, 2 x \.jpg, 1 x no ending"):
-        read(tmp_path)
-    with pytest.raises(DataError, match=r"found 1 x \.jpg"):
-        read(tmp_path / "a.jpg")
+    found = find_inputs(source(tmp_path))[1][0]
+    assert found.reason == "empty"
+    assert "(found 1 x .doc.gz, 2 x .jpg, 1 x no ending)" in found.detail
+    assert reasons_of(tmp_path / "a.jpg") == {".": "empty", "a.jpg": "ending_not_read"}
+    with pytest.raises(
+        DataError, match=r"s/\. cannot be used \(empty: holds nothing to read \(found"
+    ):
+        read(tmp_path, strict=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pipes and such names are those of Linux")
+def test_sources_are_checked_before_any_is_read(tmp_path: Path) -> None:
+    """One of them may hold nothing; not all, and none may be missing."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/a.txt").write_text("one")
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe.txt")
+    full, empty, pipe = (source(tmp_path / name) for name in ("full", "empty", "pipe.txt"))
+    check_sources([empty, full, pipe])
+    check_sources([empty, source("demo")], builtin=["demo"])
+    both = (
+        r"^source .*empty holds nothing to read \(found no files\); "
+        r"source .*pipe\.txt holds nothing to read .*; endings that are read: \.txt, \.md, "
+    )
+    with pytest.raises(DataError, match=both):
+        check_sources([empty, pipe])
+    with pytest.raises(DataError, match=r"nowhere does not exist; check its path"):
+        check_sources([full, source(tmp_path / "nowhere")])
+    with pytest.raises(DataError, match=r"names no folder"):
+        check_sources([full, source(f"hf:{tmp_path}/nowhere")])
+    assert reasons_of(pipe.path)["pipe.txt"] == "not_a_file"
+    assert [read(s.path)[0].id for s in (full, empty)] == ["s/a.txt#0", "s/."]
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 300, "x/" * 2500, "a\0b", "loop", "dangling", "file.txt/x"], ids=lambda n: n[:9]
+)
+def test_a_path_that_cannot_be_looked_up_is_told(tmp_path: Path, name: str) -> None:
+    link(tmp_path / "loop", tmp_path / "loop")
+    link(tmp_path / "dangling", tmp_path / "nowhere")
+    (tmp_path / "file.txt").write_text("one")
+    path = f"{tmp_path}/{name}"
+    for called, check in (
+        ("source", lambda: check_source(source(path))),
+        ("source", lambda: find_inputs(source(path))),
+        ("--data", lambda: checked_source(path)),
+        ("source hf:", lambda: check_source(source(f"hf:{path}"))),
+    ):
+        with pytest.raises(DataError, match=rf"^{called}.* (does not exist|cannot be|names no)"):
+            check()
+
+
+def test_a_path_in_a_folder_that_may_not_be_entered_is_told(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked/a.txt").write_text("one")
+    (tmp_path / "locked").chmod(0)
+    if os.access(tmp_path / "locked", os.R_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(DataError, match=r"--data .*a\.txt cannot be looked up \(Permission denied"):
+        checked_source(str(tmp_path / "locked/a.txt"))
+    with pytest.raises(DataError, match=r"source folder .*locked cannot be read \(Permission"):
+        find_inputs(source(tmp_path / "locked"))
+
+
+def test_what_data_names_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "set").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert checked_source("a.txt") == str(tmp_path / "a.txt")
+    assert checked_source("hf:./set:test") == f"hf:{tmp_path}/set:test"
+    assert checked_source("hf:allenai/c4") == "hf:allenai/c4"
+    assert checked_source("demo") == "demo"
+    (tmp_path / "demo").mkdir()
+    assert checked_source("demo") == str(tmp_path / "demo")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +258,7 @@ def test_a_folder_without_readable_files_says_what_it_found(tmp_path: Path) -> N
         ({"path": "x", "weight": 0}, "weight=0.0 must be above 0"),
         ({"path": "x", "name": "a/b"}, "name='a/b' must hold no / # or"),
         ({"path": "x", "column": ""}, "column is empty; name a column such as 'text'"),
+        ({"path": "x", "column": 0}, "column=0 must be a name, or a number counted from 1"),
         ({"path": "x", "wieght": 1}, "wieght"),
     ],
 )
@@ -155,6 +283,7 @@ def test_limits_that_make_no_sense_are_refused(fields: dict, message: str) -> No
 def test_labels_are_parts_of_ids() -> None:
     assert source("a/my#books.txt").label == "my_books"
     assert source("hf:allenai/c4/en:train").label == "allenai-c4-en-train"
+    assert source("hf:/data/my#set:test").label == "my-set-test"
     assert SourceConfig(path="x", name="y").label == "y"
 
 

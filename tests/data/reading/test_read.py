@@ -1,7 +1,8 @@
-"""Reading as a whole: strictness, files that change, libraries that are missing, data sets."""
+"""Reading as a whole: strictness, files that change or hold nothing, libraries not loaded."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -10,20 +11,11 @@ from typing import Any
 
 import pytest
 
-from groundup.data.reading import (
-    InputFile,
-    ReadingConfig,
-    SourceConfig,
-    find_inputs,
-    input_hash,
-    read_input,
-    read_source,
-)
-from groundup.data.reading.hub import parse_address
+from groundup.data.reading import InputFile, ReadingConfig, SourceConfig, read_input, read_source
 from groundup.data.records import Document, Refusal
 from groundup.runtime import DataError
 
-from .samples import read, texts
+from .samples import PAGE, http, read, reasons_of, refusal_of, warc_record, zip_of
 
 
 def test_strictness_stops_at_the_first_refusal(tmp_path: Path) -> None:
@@ -42,8 +34,6 @@ def test_a_file_that_changes_while_it_is_read_is_told(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody appends to it while the second row is parsed."""
-    import gzip
-
     path = tmp_path / name
     data = b'{"text": "one"}\n{"text": "two"}\n'
     path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
@@ -96,74 +86,68 @@ def test_a_file_that_is_gone_or_may_not_be_read_is_told(tmp_path: Path) -> None:
 def test_importing_the_readers_loads_none_of_the_libraries() -> None:
     code = (
         "import sys, groundup.data.reading\n"
-        "heavy = {'resiliparse', 'pypdfium2', 'charset_normalizer', 'datasets'}\n"
+        "heavy = {'resiliparse', 'pypdfium2', 'datasets'}\n"
         "print(sorted(heavy & {name.split('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-# --- data sets ------------------------------------------------------------------------------------
+# --- nothing to read ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "name", "config", "split"),
-    [
-        ("hf:gsm8k", "gsm8k", None, "train"),
-        ("hf:allenai/c4", "allenai/c4", None, "train"),
-        ("hf:allenai/c4:validation", "allenai/c4", None, "validation"),
-        ("hf:allenai/c4/en:train[:10%]", "allenai/c4", "en", "train[:10%]"),
-    ],
-)
-def test_addresses_have_a_name_a_config_and_a_split(
-    text: str, name: str, config: str | None, split: str
-) -> None:
-    address = parse_address(text)
-    assert (address.name, address.config, address.split) == (name, config, split)
+def parquet_without_rows(path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), path)
 
 
-@pytest.mark.parametrize("text", ["hf:", "hf:a/b/c/d", "hf:a//b", "hf:./no/such/folder"])
-def test_addresses_that_make_no_sense_are_told(text: str) -> None:
-    with pytest.raises(DataError, match=r"is no data set|names no folder"):
-        parse_address(text)
+def test_a_file_with_nothing_in_it_is_told(tmp_path: Path) -> None:
+    """Each is whole, and yields nothing: without a word it would be missed by no one."""
+    import tarfile
+
+    (tmp_path / "names.csv").write_text("id,text\n")
+    (tmp_path / "none.jsonl").write_bytes(b"")
+    (tmp_path / "blank.jsonl").write_text("\n \n\n")
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "none.jsonl.gz").write_bytes(gzip.compress(b""))
+    (tmp_path / "none.txt").write_bytes(b"")
+    parquet_without_rows(tmp_path / "none.parquet")
+    (tmp_path / "none.zip").write_bytes(zip_of({}))
+    (tmp_path / "hidden.zip").write_bytes(zip_of({".git/a.txt": "not read", "b/.c.txt": "nor"}))
+    with tarfile.open(tmp_path / "none.tar.gz", "w:gz"):
+        pass
+    (tmp_path / "about.warc").write_bytes(warc_record("warcinfo", b"software: none"))
+    (tmp_path / "members.zip").write_bytes(zip_of({"a.csv": "text\n", "b.txt": "one"}))
+    found = reasons_of(tmp_path)
+    assert found.pop("members.zip!/a.csv") == "empty"
+    packed = ("hidden.zip", "none.jsonl.gz", "none.tar.gz", "none.zip")
+    plain = ("blank.jsonl", "list.json", "names.csv", "none.jsonl", "none.parquet", "none.txt")
+    assert found == dict.fromkeys(("about.warc", *packed, *plain), "empty")
+    assert refusal_of(tmp_path / "names.csv").detail == "holds no rows"
+    assert "hidden ones" in refusal_of(tmp_path / "hidden.zip").detail
+    with pytest.raises(DataError, match=r"names\.csv cannot be used \(empty: holds no rows\)"):
+        read(tmp_path / "names.csv", strict=True)
 
 
-@pytest.fixture
-def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data set on disk, with a train and a test split."""
-    datasets: Any = pytest.importorskip("datasets", reason="datasets is not installed")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    folder = tmp_path / "my_data"
-    folder.mkdir()
-    rows = [{"text": f"row {i}", "body": f"body {i}", "license": "MIT"} for i in range(3)]
-    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "test.jsonl").write_text('{"text": "held out", "body": "x", "license": null}\n')
-    return folder
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_a_data_set_on_disk_is_streamed(dataset: Path) -> None:
-    found = read(f"hf:{dataset}")
-    assert [r.text for r in found if isinstance(r, Document)] == ["row 0", "row 1", "row 2"]
-    assert isinstance(found[0], Document)
-    assert found[0].licence == "MIT"
-    assert found[0].id.endswith("my_data:train#0")
-    assert texts(f"hf:{dataset}:test") == ["held out"]
-    assert texts(f"hf:{dataset}", column="body") == ["body 0", "body 1", "body 2"]
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_the_hash_of_a_data_set_follows_its_files(dataset: Path) -> None:
-    def current() -> str:
-        return input_hash(find_inputs(SourceConfig(path=f"hf:{dataset}"))[0][0])
-
-    first = current()
-    assert current() == first
-    (dataset / "train.jsonl").write_text('{"text": "other"}\n')
-    assert current() != first
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_a_data_set_that_cannot_be_read_is_told(dataset: Path) -> None:
-    with pytest.raises(DataError, match=r"cannot be read .*check its name, config and split"):
-        read(f"hf:{dataset}:no_such_split")
+def test_what_is_normal_in_a_web_archive_is_no_fault(tmp_path: Path) -> None:
+    page = http(PAGE % b"A page of words.")
+    records = [
+        warc_record("revisit", b"", WARC_Refers_To="<urn:uuid:1>"),
+        warc_record("response", http(b"", status="404 Not Found")),
+        warc_record("response", http(b"\x89PNG", "Content-Type: image/png")),
+        warc_record("response", page),
+    ]
+    path = tmp_path / "a.warc"
+    path.write_bytes(b"".join(records))
+    found = read(path, strict=True)
+    assert [r.reason for r in found if isinstance(r, Refusal)] == [
+        "revisit",
+        "http_not_ok",
+        "media_type_not_read",
+    ]
+    assert isinstance(found[-1], Document)
+    path.write_bytes(b"".join(records)[:-40])
+    with pytest.raises(DataError, match="truncated"):
+        read(path, strict=True)

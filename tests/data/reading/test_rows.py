@@ -1,21 +1,19 @@
-"""Rows of JSON, of tables and of Parquet: every kind of row, and every kind that is none."""
+"""Rows, and JSON: every kind of row, and every kind that is none."""
 
 from __future__ import annotations
 
-import base64
-import csv
 import gzip
 import json
-import zlib
+from collections import Counter
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from groundup.data.reading import ReadingConfig
+from groundup.data.reading.rows import jsonl_rows
+from groundup.data.reading.streams import Content
 from groundup.data.records import Chat, Document, Preference, Refusal
 
 from .samples import read, reasons_of, refusal_of, texts
@@ -61,24 +59,26 @@ def test_rows_become_what_their_columns_say(tmp_path: Path) -> None:
         ([1, 2], "row_is_no_object", "a row must be an object, got list"),
         ({"text": 5}, "not_a_string", "text must be a string, got int"),
         ({"text": " "}, "empty", "text is empty"),
+        ({"text": None, "title": "x"}, "empty", "text is null"),
+        ({"body": "x"}, "columns_not_known", "the one that holds the text: --column NAME"),
         ({"text": "a\0"}, "has_nul", "text holds a NUL character"),
         ({"text": "\ud800"}, "not_utf8", "text holds half a surrogate pair"),
         ({"messages": "Hi"}, "messages_not_a_list", "messages must be a list of messages, got str"),
         ({"messages": []}, "no_messages", "the conversation is empty"),
-        ({"messages": ["Hi"]}, "message_without_role", "message 1 needs a role and a content"),
+        ({"messages": ["Hi"]}, "message_without_role", "message 0 needs a role and a content"),
         ({"messages": [USER]}, "no_assistant_turn", "no assistant message"),
         ({"messages": [ASSISTANT, USER]}, "roles_out_of_order", "message 0 is of role 'assistant'"),
         ({"messages": [USER, USER, ASSISTANT]}, "roles_out_of_order", "message 1 is of role"),
-        ({"messages": [{"role": "bot", "content": "x"}]}, "unknown_role", "is of role 'bot'"),
+        ({"messages": [{"role": "poet", "content": "x"}]}, "unknown_role", "role 'poet'"),
         (
             {"messages": [USER, {"role": "assistant", "content": " "}]},
             "empty_message",
-            "message 2 (assistant) has no content",
+            "message 1 (assistant) has no content",
         ),
         (
             {"messages": [USER, {"role": "assistant", "content": 7}]},
             "not_a_string",
-            "content of message 2 must be a string, got int",
+            "content of message 1 must be a string, got int",
         ),
         ({"prompt": "a", "chosen": "b", "rejected": "b"}, "equal_sides", "are the same"),
         ({"prompt": "a", "chosen": "", "rejected": "b"}, "empty", "chosen is empty"),
@@ -148,14 +148,19 @@ def test_a_named_column_holds_the_text_and_a_row_its_licence(tmp_path: Path) -> 
         {"body": "one", "license": "MIT", "text": "not this"},
         {"body": "two", "licence": " "},
         {"text": "three"},
+        {"body": None},
     )
-    one, two, three = read(path, column="body", licence="CC0-1.0")
+    one, two, three, four = read(path, column="body", licence="CC0-1.0")
     assert isinstance(one, Document)
     assert isinstance(two, Document)
     assert isinstance(three, Refusal)
     assert [(d.text, d.licence) for d in (one, two)] == [("one", "MIT"), ("two", "CC0-1.0")]
     assert three.reason == "columns_not_known"
-    assert three.detail == "columns found: text; need body"
+    assert three.detail == (
+        "columns found: text; need body; name the one that holds the text: --column NAME"
+    )
+    assert isinstance(four, Refusal)
+    assert (four.reason, four.detail) == ("empty", "body is null")
 
 
 def test_rows_before_a_truncation_are_kept(tmp_path: Path) -> None:
@@ -212,11 +217,13 @@ def test_json_that_breaks_off_is_told(
 def test_json_with_nothing_in_it(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(" \n")
     (tmp_path / "b.json").write_text("[]")
-    assert reasons_of(tmp_path) == {"a.json": "empty"}
+    assert reasons_of(tmp_path) == {"a.json": "empty", "b.json": "empty"}
 
 
 @given(
-    rows=st.lists(st.dictionaries(st.just("text"), st.text(min_size=1), min_size=1), max_size=5),
+    rows=st.lists(
+        st.dictionaries(st.just("text"), st.text(min_size=1), min_size=1), min_size=1, max_size=5
+    ),
     indent=st.sampled_from([None, 1]),
 )
 def test_a_list_is_read_as_json_reads_it(
@@ -231,128 +238,23 @@ def test_a_list_is_read_as_json_reads_it(
             assert record.text == row["text"].replace("\r\n", "\n").replace("\r", "\n")
 
 
-# --- tables ---------------------------------------------------------------------------------------
-
-
-def test_a_table_has_a_line_of_names(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(
-        b'\xef\xbb\xbfid,text,license\n1,"one, ""two""\nthree",MIT\n\n2,four,\n3,five\n4,"six"x,y\n'
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_a_byte_order_mark_says_the_encoding_of_json(tmp_path: Path, encoding: str) -> None:
+    rows = "".join(
+        json.dumps({"text": f"Ž {n} 😀"}, ensure_ascii=False) + "\n" for n in range(3000)
     )
-    (tmp_path / "b.tsv").write_text("text\tlabel\nWords, words\tgood\n")
-    one, four, five, six, words = read(tmp_path)
-    assert isinstance(one, Document)
-    assert isinstance(four, Document)
-    assert (one.text, one.licence, one.id) == ('one, "two"\nthree', "MIT", "s/a.csv#0")
-    assert (four.text, four.licence) == ("four", None)
-    assert isinstance(five, Refusal)
-    assert (five.id, five.reason) == ("s/a.csv#2", "row_of_other_length")
-    assert five.detail == "line 6 has 2 fields; needs 3"
-    assert isinstance(six, Refusal)
-    assert (six.id, six.reason) == ("s/a.csv#3", "not_csv")
-    assert isinstance(words, Document)
-    assert words.text == "Words, words"
-
-
-def test_a_table_without_the_column_says_which_it_has(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("label,body\nx,Words\n")
-    refusal = refusal_of(tmp_path)
-    assert (refusal.id, refusal.reason) == ("s/a.csv", "columns_not_known")
-    assert "columns found: label, body; name the one that holds the text" in refusal.detail
-    assert texts(tmp_path, column="body") == ["Words"]
-
-
-def test_a_table_may_be_in_another_encoding(tmp_path: Path) -> None:
-    rows = "text\n" + "Les élèves étaient à l'école où ils ont mangé des gâteaux.\n" * 20
-    (tmp_path / "a.csv").write_bytes(rows.encode("cp1252"))
-    assert set(texts(tmp_path)) == {"Les élèves étaient à l'école où ils ont mangé des gâteaux."}
-
-
-@given(
-    rows=st.lists(
-        st.tuples(st.text("ab,\"\n é'"), st.text('ab\t"\n', min_size=1)), min_size=1, max_size=6
-    ),
-    ending=st.sampled_from([".csv", ".tsv"]),
-)
-def test_tables_are_read_as_pyarrow_reads_them(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], ending: str
-) -> None:
-    path = tmp_path_factory.mktemp("table") / f"a{ending}"
-    delimiter = "," if ending == ".csv" else "\t"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator="\n")
-        writer.writerows([("label", "text"), *rows])
-    table = pyarrow.csv.read_csv(
-        path,
-        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(column_types={"text": pa.string()}),
-    )
-    expected = [text for text in table["text"].to_pylist() if text.strip()]
-    assert [record.text for record in read(path) if isinstance(record, Document)] == expected
-
-
-# --- Parquet --------------------------------------------------------------------------------------
-
-
-def test_parquet_is_read_row_group_by_row_group(tmp_path: Path) -> None:
-    rows = [
-        {"text": "one", "messages": None, "extra": 1, "license": "MIT"},
-        {"text": None, "messages": [USER, ASSISTANT], "extra": 2, "license": None},
-        {"text": None, "messages": None, "extra": 3, "license": None},
-    ]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", row_group_size=2)
-    document, chat, refusal = read(tmp_path)
-    assert document == Document("one", "s/rows.parquet#0", "s", licence="MIT", path="rows.parquet")
-    assert isinstance(chat, Chat)
+    (tmp_path / "a.jsonl").write_bytes(("\ufeff" + rows).encode(encoding))
+    (tmp_path / "b.json").write_bytes(("\ufeff" + rows).encode(encoding))
+    found = read(tmp_path)
+    assert [row.text for row in found if isinstance(row, Document)] == [
+        f"Ž {n} 😀" for n in range(3000)
+    ] * 2
+    assert all(isinstance(row, Document) and row.start is None for row in found)
+    notes: Counter[str] = Counter()
+    content = Content("a", lambda: (tmp_path / "a.jsonl").open("rb"))
+    assert len(list(jsonl_rows(content, ReadingConfig(), notes))) == 3000
+    assert notes == {f"encoding {encoding}": 1}
+    (tmp_path / "a.jsonl").write_bytes(("\ufeff" + rows).encode(encoding) + b"\x00")
+    *_, refusal = read(tmp_path / "a.jsonl")
     assert isinstance(refusal, Refusal)
-    assert (refusal.id, refusal.reason) == ("s/rows.parquet#2", "columns_not_known")
-
-
-def test_a_file_that_is_no_parquet_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "bad.parquet"
-    path.write_bytes(b"not parquet at all")
-    refusal = refusal_of(tmp_path)
-    assert refusal.reason == "not_parquet"
-    assert "cannot be read as Parquet after row 0" in refusal.detail
-
-    pq.write_table(pa.table({"body": ["x" * 999]}), path)
-    refusal = refusal_of(tmp_path)
-    assert refusal.reason == "columns_not_known"
-    assert "columns found: body" in refusal.detail
-    assert texts(tmp_path, column="body") == ["x" * 999]
-
-    path.write_bytes(path.read_bytes()[:-40])
-    assert refusal_of(tmp_path, column="body").reason == "truncated"
-    path.write_bytes(b"")
-    assert refusal_of(tmp_path).reason == "not_parquet"
-
-
-def test_a_damaged_row_group_leaves_those_before_it(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    table = pa.table({"text": [f"row {i} of the table" for i in range(400)]})
-    pq.write_table(table, path, row_group_size=100, compression="zstd", use_dictionary=False)
-    place = pq.ParquetFile(path).metadata.row_group(2).column(0).data_page_offset
-    data = bytearray(path.read_bytes())
-    data[place + 40 : place + 90] = b"\xff" * 50
-    path.write_bytes(bytes(data))
-    *documents, refusal = read(path)
-    assert isinstance(refusal, Refusal)
-    assert refusal.reason == "not_parquet"
-    assert "after row 200" in refusal.detail
-    assert len(documents) == 200
-
-
-# A table of which some bytes were overwritten: asking about its columns ends the process.
-_DEADLY = (
-    "c-n<h%}T>S5T1=SRtXY?S+bBr4mRXaf1yRBm#MZ^tko36bBv)X(blxu;sf~v;>nvnNT0xGaFg^;6r98C>^Jj$GsE"
-    "r~HMcQ?7OvG%L0ARQOBw)NdtunN`X6smc!hwg$n)r+jw-5V5gctcZ~VBetVsHzrAY5E=73aR!sW60yv}4|@P{ND7"
-    ";NyHEJ_71)UJOW+<BM*)N+cE=>>yc4(g^XlR({A2ygu0-Va6?cZ4bOHkhc10;sx38K`iFzcT*L?3$hZe+`kBvjZw"
-    "1oi2|OAI=F?*x<+>v+CpaNrQ+#+h5H7WV1{CmU1Ra{6*62EPqo#n1)8p=IO;=y09^1o3RxsHkVR6ChAkUMOC5}?Y"
-    "9!FTqZh+gMFf-1el(bhG~@e#;p|Hl|iLiNx(#;LKE|2u<Knk!pplxNGD0XOJz6KKaBGSBe4m|Jx}JV{TOxBuhtBM"
-    "noCp4G!KT=@uG*vpttUKI_q8(wfojn5Or_b_ts8vV{2nu<mIEr@477i#hLuD-<<7}cK"
-)
-
-
-def test_a_parquet_file_whose_columns_are_damaged_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "deadly.parquet"
-    path.write_bytes(zlib.decompress(base64.b85decode(_DEADLY)))
-    assert refusal_of(path).reason == "not_parquet"
+    assert refusal.reason == "not_utf8"

@@ -36,7 +36,7 @@ def test_text_is_read_as_utf8_with_plain_newlines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason", "detail"),
     [
-        (b"caf\xe9", "not_utf8", "byte 3 is not UTF-8; save the file as UTF-8"),
+        (b"na\xefve", "not_utf8", "byte 2 is not UTF-8; save the file as UTF-8"),
         (FRENCH.encode() * 20 + b"\xff" * 20, "not_utf8", "most of it is, so it is damaged"),
         (bytes(range(128, 256)) * 9, "not_utf8", "byte 0 is not UTF-8"),
         ("hié".encode("utf-16") + b"\0\xd8", "not_utf8", "is not UTF-16-LE"),

@@ -31,6 +31,22 @@ _EPSILON = 1e-8
 _Z = 1.959964  # 95% of a normal distribution
 
 
+class TooFewExamplesError(DataError):
+    """Of one side, "good" or "bad", there are too few texts to train on, or to hold out.
+
+    >>> print(TooFewExamplesError("good", 1, "to hold out"))
+    1 good example leaves none to hold out; give some 50 of each side or more, each a file or a row
+    """
+
+    def __init__(self, side: str, n: int, part: str) -> None:
+        self.side = side
+        leave = "example leaves" if n == 1 else "examples leave"
+        super().__init__(
+            f"{n} {side} {leave} none {part}; give some 50 of each side or more, each a file or a "
+            "row"
+        )
+
+
 @config
 class ClassifierConfig:
     """How a classifier is trained.
@@ -125,7 +141,7 @@ class QualityClassifier:
     ) -> QualityClassifier:
         """Learn from examples of good and bad texts; all features are held in memory, no text is.
 
-        Raises DataError if either side has no text to train on or none to hold out.
+        Raises TooFewExamplesError if either side has no text to train on or none to hold out.
 
         >>> good = [f"The {w} came home and slept." for w in map(str, range(40))]
         >>> bad = [f"BUY {w} NOW click here" for w in map(str, range(40))]
@@ -200,10 +216,7 @@ class _Examples:
         for label, name in ((True, "good"), (False, "bad")):
             for held, part in ((False, "to train on"), (True, "to hold out")):
                 if not np.any((found.is_good == label) & (found.is_heldout == held)):
-                    n = int((found.is_good == label).sum())
-                    raise DataError(
-                        f"{n} {name} examples leave none {part}; give some 50 of each side or more"
-                    )
+                    raise TooFewExamplesError(name, int((found.is_good == label).sum()), part)
         return found
 
 

@@ -78,7 +78,9 @@ _VERSION = re.compile(
     re.IGNORECASE,
 )
 # Words and signs around four small numbers that say these are an address all the same.
-_IS_ADDRESS = re.compile(r"(?:\b(?:ip|ipv4|addr|address|host|server|ping)\b[\s:=]*|//|@)\Z", re.I)
+_IS_ADDRESS = re.compile(
+    r"(?:\b(?:ip|ipv4|addr|address|host|server|ping)\b(?:\s+(?:is|was|at))?[\s:=]*|//|@)\Z", re.I
+)
 _PORT = re.compile(r":[0-9]{2,5}(?![.\w])|,? port\b", re.I)
 _CALLED = re.compile(
     r"(?:\b(?:tel|telephone|phone|mobile|cell|fax|call|whatsapp|telefon|téléphone|tél|portable|"

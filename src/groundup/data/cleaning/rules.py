@@ -23,6 +23,8 @@ _GOPHER = "Rae et al. 2021 (Gopher), section A.1.1"
 _TABLE = "Rae et al. 2021 (Gopher), table A1"
 _C4 = "Raffel et al. 2020 (C4), section 2.2"
 _FINEWEB = "Penedo et al. 2024 (FineWeb), section 3.6"
+_FINEWEB_DUPLICATES = f"{_FINEWEB} (datatrove's code: 0.01)"
+_FINEWEB_CODE = "datatrove's FineWebQualityFilter (not in Penedo et al. 2024)"
 _LANGUAGE = "Penedo et al. 2024 (FineWeb), section 3.3"
 _MOSTLY = 0.5  # of the words
 Drops = Literal["below", "above"]
@@ -37,7 +39,7 @@ class Rule:
     score: the column of the scores it looks at
     drops: whether it drops what lies below or above the limit; at the limit a text is kept
     field: where in the config the limit stands, as `group.field`
-    source: paper and section
+    source: paper and section, and where its well-known code differs
     only: of which texts it is asked. "spaced": not of those most of whose words are in a script
         that does not part them (Chinese, Japanese, Thai ...); "marked": not of those most of whose
         words are in Thai, Lao, Tibetan, Burmese or Khmer, where sentences may end with no mark;
@@ -118,17 +120,25 @@ _GOPHER_RULES: tuple[tuple[str, str, Drops, str, Only], ...] = (
     ),
     ("too_few_stop_words", "stop_words", "below", "min_stop_words", "english"),
 )
-_FINEWEB_RULES: tuple[tuple[str, str, Drops, str, Only], ...] = (
-    ("too_few_end_marks", "end_mark_lines", "below", "min_end_mark_lines", "marked"),
-    ("too_many_short_lines", "short_lines", "above", "max_short_lines", "all"),
+_FINEWEB_RULES: tuple[tuple[str, str, Drops, str, str, Only], ...] = (
+    ("too_few_end_marks", "end_mark_lines", "below", "min_end_mark_lines", _FINEWEB, "marked"),
+    ("too_many_short_lines", "short_lines", "above", "max_short_lines", _FINEWEB, "all"),
     (
         "too_many_characters_in_duplicate_lines",
         "duplicate_line_characters",
         "above",
         "max_duplicate_line_characters",
+        _FINEWEB_DUPLICATES,
         "all",
     ),
-    ("too_many_newlines", "newlines_per_word", "above", "max_newlines_per_word", "all"),
+    (
+        "too_many_newlines",
+        "newlines_per_word",
+        "above",
+        "max_newlines_per_word",
+        _FINEWEB_CODE,
+        "all",
+    ),
 )
 _DUPLICATES = ("lines", "paragraphs", "line_characters", "paragraph_characters")
 
@@ -158,8 +168,8 @@ RULES: tuple[Rule, ...] = (
     Rule("has_curly_bracket", "c4_curly_bracket", "above", "c4.refuse_curly_bracket", _C4),
     Rule("too_few_sentences", "c4_sentences", "below", "c4.min_sentences", _C4, "marked"),
     *(
-        Rule(reason, f"fineweb_{score}", drops, f"fineweb.{field}", _FINEWEB, only)
-        for reason, score, drops, field, only in _FINEWEB_RULES
+        Rule(reason, f"fineweb_{score}", drops, f"fineweb.{field}", source, only)
+        for reason, score, drops, field, source, only in _FINEWEB_RULES
     ),
     Rule("has_listed_words", "listed_words", "above", "max_listed_words", _C4),
     Rule("poor_quality", "quality", "below", "min_quality", "the user's classifier"),

@@ -29,7 +29,8 @@ class Cleaned:
     """What became of a table of documents.
 
     kept: rows that stay, with the columns that came in and the text as it is now
-    removed: id, source, stage, reason, score, kept_id (null), detail, text (its beginning)
+    removed: id, source, stage, reason, score, kept_id (null), detail, text (its beginning, masked
+        where those that stay are)
     scores: one row for each that came in, in order (`SCORE_SCHEMA`)
     counts: `repaired` texts, `line.REASON` lines dropped, `masked.KIND` replaced in texts that stay
     """
@@ -72,7 +73,8 @@ def clean_table(table: pa.Table, config: CleaningConfig, scorer: Scorer | None =
             masked.append(new)
             counts.update({f"masked.{kind}": n for kind, n in found.items()})
         kept = kept.set_column(place, field, pa.array(masked, field.type))
-    return Cleaned(kept, _removed(table, reasons, values), scores, dict(sorted(counts.items())))
+    removed = _removed(table, reasons, values, config)
+    return Cleaned(kept, removed, scores, dict(sorted(counts.items())))
 
 
 def _prepared(text: str, is_source: bool, config: CleaningConfig, counts: Counter[str]) -> str:
@@ -96,9 +98,14 @@ def detail_of(reason: str, value: float) -> str:
     return f"{reason} with {value:,.0f}" if value >= 1000 else f"{reason} with {value:.4g}"
 
 
-def _removed(table: pa.Table, reasons: list[str | None], values: list[float]) -> pa.Table:
+def _removed(
+    table: pa.Table, reasons: list[str | None], values: list[float], config: CleaningConfig
+) -> pa.Table:
     places = [place for place, reason in enumerate(reasons) if reason is not None]
     gone = table.select(["id", "source", "text"]).take(pa.array(places, pa.int64()))
+    texts = gone.column("text").to_pylist()
+    if config.pii == "mask":  # whole: what an excerpt cuts in two is no address any more
+        texts = [mask_pii(text)[0] for text in texts]
     n = len(places)
     columns = {
         "id": gone.column("id").to_pylist(),
@@ -108,6 +115,6 @@ def _removed(table: pa.Table, reasons: list[str | None], values: list[float]) ->
         "score": [values[place] for place in places],
         "kept_id": [None] * n,
         "detail": [detail_of(str(reasons[place]), values[place]) for place in places],
-        "text": [text[:EXCERPT_CHARACTERS] for text in gone.column("text").to_pylist()],
+        "text": [text[:EXCERPT_CHARACTERS] for text in texts],
     }
     return pa.table(columns, schema=REMOVED_SCHEMA)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from groundup.data.decontaminate.config import BenchmarkConfig
-from groundup.runtime import DataError
+from groundup.data.decontaminate.config import BenchmarkConfig, DecontaminationConfig
+from groundup.data.decontaminate.rows import ENDINGS, holds_rows, is_unread_data, rows_of_file
+from groundup.data.decontaminate.shapes import texts_of_row
+from groundup.data.reading.formats import ending_of
+from groundup.data.reading.origin import storable
+from groundup.runtime import DataError, hash_file
 
-Row = Mapping[str, Any]
+_ABOUT = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json"})  # the Hub's
 
 
 @dataclass(frozen=True)
@@ -24,129 +27,110 @@ class Item:
 
 
 def items_of(config: BenchmarkConfig) -> Iterator[Item]:
-    """The items of an evaluation set. Raises DataError for what is no JSONL or of no known shape.
+    """The items of an evaluation set, in the order of its files.
 
-    Benchmarks of a folder are named by their path in it, `commonsense/copa`.
+    Raises DataError for a file that cannot be read, that has no rows, or one of no known shape.
     """
     for path, name in benchmark_files(config):
-        for number, (line, row) in enumerate(_rows(path)):
-            try:
-                texts = texts_of_row(row, config.fields)
-            except DataError as error:
-                raise DataError(f"{path}:{line}: {error}") from error
-            yield Item(name, number, texts)
+        yield from _items_in(path, name, config.fields)
+
+
+def _items_in(path: Path, name: str, fields: Sequence[str] | None) -> Iterator[Item]:
+    is_empty = True
+    for number, (where, row) in enumerate(rows_of_file(path)):
+        is_empty = False
+        try:
+            texts = texts_of_row(row, fields)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
+        yield Item(name, number, tuple(storable(text) for text in texts))
+    if is_empty:
+        raise DataError(f"{path} holds no rows; leave it out of the evaluation sets")
 
 
 def benchmark_files(config: BenchmarkConfig) -> list[tuple[Path, str]]:
-    """The files of an evaluation set and the name of each."""
-    if config.path.is_file():
-        return [(config.path, config.name or config.path.name.removesuffix(".jsonl"))]
-    if not config.path.is_dir():
-        raise DataError(f"{config.path} is no file and no folder; name a JSONL file of items")
-    files = sorted(path for path in config.path.rglob("*.jsonl") if path.is_file())
-    if not files:
-        raise DataError(f"{config.path} has no .jsonl file; name the file that holds the items")
+    """The files of an evaluation set and the name of each.
+
+    Those of a folder are named by their path in it without the ending, `commonsense/copa`, unless
+    two files would then have one name. Raises DataError where there are none, and for data of a
+    kind that is not read: its items would not be looked for.
+    """
+    top = config.path
+    if top.is_file():
+        if not holds_rows(top.name):
+            raise DataError(f"{top} ends in {_told(top)}, which is not read; save it as {ENDINGS}")
+        return [(top, config.name or _stem(top.name))]
+    if not top.is_dir():
+        raise DataError(f"{top} is no file and no folder; name a file of items ({ENDINGS})")
+    files = sorted(path for path in top.rglob("*") if _is_seen(path, top))
+    for path in files:
+        if is_unread_data(path.name):
+            raise DataError(
+                f"{path} ends in {_told(path)}, which is not read; save it as {ENDINGS}, or take "
+                "it out of the folder"
+            )
+    sets = [path for path in files if holds_rows(path.name) and path.name not in _ABOUT]
+    if not sets:
+        found = ", ".join(f"{n} x {e}" for e, n in sorted(Counter(map(_told, files)).items()))
+        raise DataError(f"{top} holds no items: needs {ENDINGS}; found {found or 'no files'}")
     prefix = f"{config.name}/" if config.name else ""
-    names = (path.relative_to(config.path).as_posix().removesuffix(".jsonl") for path in files)
-    return [(path, prefix + name) for path, name in zip(files, names, strict=True)]
+    paths = [path.relative_to(top).as_posix() for path in sets]
+    n_named = Counter(map(_stem, paths))
+    names = (_stem(path) if n_named[_stem(path)] == 1 else path for path in paths)
+    return [(path, prefix + name) for path, name in zip(sets, names, strict=True)]
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Row]]:
-    with path.open(encoding="utf-8-sig") as file:
+def _is_seen(path: Path, top: Path) -> bool:
+    is_hidden = any(part.startswith(".") for part in path.relative_to(top).parts)
+    return path.is_file() and not is_hidden
+
+
+def _stem(name: str) -> str:
+    """A path without what says how the file is read.
+
+    >>> _stem("main/test.JSONL.gz"), _stem("v1.2/test-00000-of-00001.parquet")
+    ('main/test', 'v1.2/test-00000-of-00001')
+    """
+    return name[: -len(ending_of(name))]
+
+
+def _told(path: Path) -> str:
+    return ending_of(path.name)
+
+
+def named_files(config: DecontaminationConfig) -> dict[str, Path]:
+    """The files of all evaluation sets by their names. Raises DataError for two of one name."""
+    files: dict[str, Path] = {}
+    for one in config.benchmarks:
+        for path, name in benchmark_files(one):
+            if name in files:
+                raise DataError(
+                    f"two evaluation sets are called {name!r}; give each a `name` of its own"
+                )
+            files[name] = path
+    return files
+
+
+def check_benchmarks(config: DecontaminationConfig) -> None:
+    """Raise DataError if evaluation sets are not there, not read, or begin with no known row.
+
+    Quick, since of each file one row is made into an item.
+    """
+    named_files(config)
+    for one in config.benchmarks:
+        for path, name in benchmark_files(one):
+            next(_items_in(path, name, one.fields))
+
+
+def benchmark_hashes(config: DecontaminationConfig) -> dict[str, str]:
+    """The hash of each evaluation set's file, by name. Raises DataError if one cannot be read."""
+    hashes: dict[str, str] = {}
+    for name, path in named_files(config).items():
         try:
-            for line, text in enumerate(file, start=1):
-                if text.strip():
-                    yield line, _parsed(text, path, line)
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
-
-
-def _parsed(text: str, path: Path, line: int) -> Row:
-    try:
-        row = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path}:{line} is no JSON ({error}); a line must be one object") from error
-    if not isinstance(row, Mapping):
-        raise DataError(f"{path}:{line} is a {type(row).__name__}; a line must be one object")
-    return row
-
-
-def texts_of_row(row: Row, fields: Sequence[str] | None = None) -> tuple[str, ...]:
-    """The texts that an item could be: with each of its answers, and the question alone.
-
-    >>> texts_of_row({"goal": "Boil an egg", "sol1": "in water", "sol2": "in sand"})
-    ('Boil an egg in water', 'Boil an egg in sand', 'Boil an egg')
-    >>> texts_of_row({"q": "Why?", "hints": ["a", "b"]}, fields=("q", "hints"))
-    ('Why? a b',)
-    """
-    if fields is not None:
-        missing = [name for name in fields if name not in row]
-        if missing:
-            raise DataError(f"there is no field {missing[0]!r}; fields found: {_names(row)}")
-        return (" ".join(text for name in fields for text in strings_in(row[name])),)
-    for needed, shape in SHAPES:
-        if all(row.get(name) is not None for name in needed):
-            return tuple(dict.fromkeys(text for text in shape(row) if text.strip()))
-    raise DataError(
-        f"the fields {_names(row)} are of no known shape; say which hold the text: fields=[...]"
-    )
-
-
-def strings_in(value: Any) -> list[str]:
-    """All strings in a value of JSON, in order; numbers and names of fields are left out.
-
-    >>> strings_in([{"index": 0, "turns": ["to", "be"]}])
-    ['to', 'be']
-    """
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, Mapping):
-        return [text for item in value.values() for text in strings_in(item)]
-    if isinstance(value, list | tuple):
-        return [text for item in value for text in strings_in(item)]
-    return []
-
-
-def _names(row: Row) -> str:
-    return ", ".join(sorted(map(str, row))) or "none"
-
-
-def _answered(question: str, *answers: str) -> Callable[[Row], list[str]]:
-    """A question with each string of its answers, then alone."""
-
-    def texts(row: Row) -> list[str]:
-        asked = " ".join(strings_in(row[question]))
-        given = [text for name in answers for text in strings_in(row.get(name))]
-        return [*(f"{asked} {text}" for text in given), asked]
-
-    return texts
-
-
-def _each(*fields: str) -> Callable[[Row], list[str]]:
-    return lambda row: [text for name in fields for text in strings_in(row[name])]
-
-
-def _passage(row: Row) -> list[str]:
-    return [*strings_in(row["passage"]), *_answered("question", "answer", "choices")(row)]
-
-
-# The fields that a row of each shape has, and its texts; the first that fits is taken.
-SHAPES: tuple[tuple[tuple[str, ...], Callable[[Row], list[str]]], ...] = (
-    (("sentence_good", "sentence_bad"), _each("sentence_good", "sentence_bad")),  # BLiMP
-    (("goal", "sol1", "sol2"), _answered("goal", "sol1", "sol2")),  # PIQA
-    (("passage", "question"), _passage),  # BoolQ, RACE
-    (("query", "choices"), _answered("query", "choices")),  # LLM Foundry, multiple choice
-    (("context", "continuation"), _answered("context", "continuation")),  # and language modelling
-    (("context", "answer"), _answered("context", "answer", "aliases")),  # and generation
-    (("ctx", "endings"), _answered("ctx", "endings")),  # HellaSwag
-    (("sentence", "option1", "option2"), _answered("sentence", "option1", "option2")),  # WinoGrande
-    (("question", "choices"), _answered("question", "choices")),  # ARC, MMLU
-    (("question", "answer"), _answered("question", "answer")),  # GSM8K
-    (("problem", "solution"), _answered("problem", "solution")),  # MATH
-    (("prompt", "canonical_solution"), _answered("prompt", "canonical_solution")),  # HumanEval
-    (("turns",), _each("turns")),  # MT-Bench's questions
-    (("choices", "question_id"), _each("choices")),  # and its answers
-    (("prompt",), _each("prompt")),  # IFEval
-    (("question",), _each("question")),
-    (("text",), _each("text")),
-)
+            hashes[name] = hash_file(path)
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be read ({error.strerror or error}); change its permissions, or "
+                "leave it out of the evaluation sets"
+            ) from error
+    return hashes

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from groundup.runtime import config
 
 
+def _as_benchmarks(value: Any) -> Any:
+    """Let a recipe write a set as its path alone, and a single one without a list."""
+    entries = [value] if isinstance(value, str | Path | Mapping | BenchmarkConfig) else value
+    if not isinstance(entries, list | tuple):
+        return value
+    return tuple({"path": one} if isinstance(one, str | Path) else one for one in entries)
+
+
 @config
 class BenchmarkConfig:
-    """An evaluation set: a JSONL file, or a folder of which each JSONL file is a benchmark.
+    """An evaluation set: a file of rows, or a folder of which each such file is a benchmark.
 
-    path: the file or the folder
+    path: the file (.jsonl, .json, .csv, .tsv or .parquet, also packed) or the folder; in it texts
+        such as a README are passed over
     name: in reports; None for that of the file
     fields: the columns that together make an item's text, in order; None for those of the known
-        shapes (`benchmarks.SHAPES`). A column may hold a string or a list of strings.
+        shapes (`shapes.SHAPES`). A column may hold a string or a list of strings.
     """
 
     path: Path
@@ -27,7 +39,7 @@ class BenchmarkConfig:
 class DecontaminationConfig:
     """Runs of words that a document shares with an evaluation set (Brown et al. 2020, appendix C).
 
-    benchmarks: the sets; none means nothing is looked for
+    benchmarks: the sets, as paths or in full; none means nothing is looked for
     ngram_words: a shared run of so many words is a hit
     min_words: a question of fewer than `ngram_words` but at least so many words is a hit where the
         whole of it stands; shorter ones cannot be told from chance and are counted as too short
@@ -39,7 +51,13 @@ class DecontaminationConfig:
     max_pieces: a document that falls into more pieces is dropped
     """
 
-    benchmarks: tuple[BenchmarkConfig, ...] = ()
+    benchmarks: Annotated[
+        tuple[BenchmarkConfig, ...],
+        BeforeValidator(
+            _as_benchmarks,
+            json_schema_input_type=str | BenchmarkConfig | list[str | BenchmarkConfig],
+        ),
+    ] = ()
     ngram_words: int = 13
     min_words: int = 8
     template_items: int = 20

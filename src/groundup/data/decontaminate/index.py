@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from groundup.data.decontaminate.benchmarks import Item, benchmark_files, items_of
+from groundup.data.decontaminate.benchmarks import Item, items_of, named_files
 from groundup.data.decontaminate.config import DecontaminationConfig
 from groundup.data.dedup.keys import read_array, run_starts, write_array
 from groundup.data.dedup.words import hash_runs, words_of
-from groundup.runtime import DataError, read_json, write_json
+from groundup.runtime import read_json, write_json
 
 RUN = np.dtype(
     [("hash", "<u8"), ("length", "<u1"), ("text", "<u4"), ("position", "<u4"), ("item", "<u4")]
@@ -42,11 +42,7 @@ def build_index(config: DecontaminationConfig, out: Path) -> dict[str, Any]:
     out: runs.bin, texts.parquet, benchmarks.json. Raises DataError for a set that cannot be read,
     and for two of one name.
     """
-    names = Counter(name for one in config.benchmarks for _, name in benchmark_files(one))
-    if twice := [name for name, n in names.items() if n > 1]:
-        raise DataError(
-            f"two evaluation sets are called {twice[0]!r}; give each a `name` of its own"
-        )
+    named_files(config)
     index = index_of((item for one in config.benchmarks for item in items_of(one)), config)
     write_array(out / "runs.bin", index.runs)
     rows = [dict(zip(_TEXT_SCHEMA.names, text, strict=True)) for text in index.texts]

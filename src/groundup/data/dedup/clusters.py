@@ -33,6 +33,7 @@ REMOVAL_SCHEMA = pa.schema(
     [
         ("document", pa.uint64()),
         ("id", pa.string()),
+        ("kept", pa.uint64()),
         ("kept_id", pa.string()),
         ("similarity", pa.float32()),
         ("cluster_size", pa.int64()),
@@ -47,8 +48,9 @@ def cluster(edges: Sequence[Path], shards: Sequence[Path], out: Path) -> dict[st
     """Write what goes of each cluster: all its documents but the one with the smallest id.
 
     edges: the folders of `match_exact` or `verify_pairs`; shards: in their order, for the ids
-    out: removals-00000.parquet and so on, of REMOVAL_SCHEMA, sorted by document; `similarity` is
-        the greatest to a document of the cluster, `cluster_size` the documents in it
+    out: removals-00000.parquet and so on, of REMOVAL_SCHEMA, sorted by document; `kept` is
+        the number of the document that stays, `similarity` the greatest to any document of the
+        cluster that it was compared with, `cluster_size` the documents in it
     Raises DataError if two documents of a cluster have the same id.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -197,7 +199,8 @@ def _choose(members: Path, out: Path) -> tuple[int, int, int]:
     starts = run_starts(table["root"].to_numpy())
     sizes = np.diff(starts)
     firsts = np.repeat(starts[:-1], sizes)
-    table = table.append_column("kept_id", table["id"].take(pa.array(firsts)))
+    kept = table.take(pa.array(firsts))
+    table = table.append_column("kept", kept["document"]).append_column("kept_id", kept["id"])
     table = table.append_column("cluster_size", pa.array(np.repeat(sizes, sizes)))
     going = table.filter(pa.array(firsts != np.arange(len(firsts))))
     twice = going.filter(pc.equal(going["id"], going["kept_id"]))

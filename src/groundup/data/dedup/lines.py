@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from groundup.data.dedup.config import LinesConfig
 from groundup.data.dedup.keys import KeyWriter
 from groundup.data.dedup.repeats import PLACE, hash_bytes
 from groundup.data.dedup.signatures import content_keys
@@ -17,14 +16,14 @@ _SEEDS = (np.uint64(1), np.uint64(2))
 _NEWLINE, _BLANK = 10, 32
 
 
-def find_lines(shard: Path, config: LinesConfig, out: Path) -> dict[str, int]:
-    """Write a `repeats.PLACE` for each line of a shard's texts that may be cut.
+def find_lines(shard: Path, min_bytes: int, out: Path) -> dict[str, int]:
+    """Write a `repeats.PLACE` for each line of a shard's texts that may be cut (`lines_of`).
 
     Lines are compared without the white space around them, and cut with it and their newline.
     """
     with KeyWriter(out, PLACE) as writer:
         for texts in texts_of(shard):
-            writer.add(lines_of(texts, config.min_bytes))
+            writer.add(lines_of(texts, min_bytes))
     return {"lines": writer.n_entries}
 
 

@@ -53,11 +53,11 @@ def deduplicate_near(shards: Sequence[Path], config: NearConfig, folder: Path) -
     for partition, out in enumerate(paired):
         find_pairs(signed, partition, n, out)
     for number, shard in enumerate(shards):
-        write_shingles(shard, number, paired, config, shingled[number])
+        write_shingles(shard, number, paired, config.shingle_words, shingled[number])
     for number, out in enumerate(verified):
-        verify_pairs(number, paired, shingled, config, out)
+        verify_pairs(number, paired, shingled, config.threshold, out)
     cluster(verified, shards, folder / "cluster")
-    return _remove(shards, folder, "dedup_near")
+    return _remove(shards, folder, "dedup_near", shingled)
 
 
 def cut_repeated(
@@ -69,7 +69,7 @@ def cut_repeated(
     for shard, out in zip(shards, found, strict=True):
         match config:
             case LinesConfig():
-                find_lines(shard, config, out)
+                find_lines(shard, config.min_bytes, out)
             case SubstringsConfig():
                 find_windows(shard, config, out)
     for partition, out in enumerate(matched):
@@ -80,10 +80,12 @@ def cut_repeated(
     return [out / KEPT for out in cut]
 
 
-def _remove(shards: Sequence[Path], folder: Path, stage: str) -> list[Path]:
+def _remove(
+    shards: Sequence[Path], folder: Path, stage: str, shingled: Sequence[Path] = ()
+) -> list[Path]:
     removed = _folders(folder, "remove", len(shards))
     for number, shard in enumerate(shards):
-        remove_duplicates(shard, number, folder / "cluster", stage, removed[number])
+        remove_duplicates(shard, number, folder / "cluster", stage, removed[number], shingled)
     return [out / KEPT for out in removed]
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from groundup.data.dedup.clusters import EDGE
-from groundup.data.dedup.config import NearConfig
 from groundup.data.dedup.keys import (
     bounds_of,
     read_array,
@@ -27,7 +26,7 @@ _NUMBER = np.dtype("<u8")
 
 
 def write_shingles(
-    shard: Path, number: int, paired: Sequence[Path], config: NearConfig, out: Path
+    shard: Path, number: int, paired: Sequence[Path], shingle_words: int, out: Path
 ) -> dict[str, int]:
     """Write the distinct shingles of those texts of a shard that are in a candidate pair.
 
@@ -45,7 +44,7 @@ def write_shingles(
             for row in wanted[(wanted >= texts.first_row) & (wanted <= texts.rows[-1])].tolist():
                 start, stop = texts.offsets[row - texts.first_row :][:2].tolist()
                 n = hash_words(texts.data, start, stop, character_table(), words, places)
-                n = hash_shingles(words, n, config.shingle_words, words)
+                n = hash_shingles(words, n, shingle_words, words)
                 distinct = np.unique(words[:n])
                 file.write(distinct.astype(_NUMBER, copy=False).data)
                 n_shingles += len(distinct)
@@ -73,10 +72,10 @@ def verify_pairs(
     number: int,
     paired: Sequence[Path],
     shingled: Sequence[Path],
-    config: NearConfig,
+    threshold: float,
     out: Path,
 ) -> dict[str, int]:
-    """Write an edge for each candidate pair whose Jaccard similarity reaches the threshold.
+    """Write an edge for each candidate pair whose Jaccard similarity is `threshold` or more.
 
     number: of the shard whose documents come first in the pairs; shingled: the folders of
     `write_shingles`, in the order of the shards. Raises DataError if a file there is cut short.
@@ -92,10 +91,20 @@ def verify_pairs(
         similarity = sets.similarities(part)
         found = np.empty(len(part), dtype=EDGE)
         found["a"], found["b"], found["similarity"] = part["a"], part["b"], similarity
-        edges.append(found[similarity >= config.threshold])
+        edges.append(found[similarity >= threshold])
     joined = np.concatenate(edges)
     write_array(out / "edges.bin", joined)
     return {"pairs": len(pairs), "edges": len(joined)}
+
+
+def similarities_of(pairs: np.ndarray, shingled: Sequence[Path]) -> np.ndarray:
+    """The Jaccard similarity of each pair of texts that have shingles on disk: (n,) float64.
+
+    pairs: (n,) PAIR, in any order; shingled: as of `verify_pairs`
+    """
+    sets = _ShingleSets(shingled)
+    found = [sets.similarities(part) for part in sets.parts(pairs)]
+    return np.concatenate([np.empty(0, dtype=np.float64), *found])
 
 
 class _ShingleSets:

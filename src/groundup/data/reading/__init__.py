@@ -5,6 +5,7 @@ Nothing is dropped in silence: what cannot be used comes out as a Refusal with o
     inputs.py    which files a source is made of          read.py      one of them, by its kind
     formats.py   kinds, by ending                         archives.py  .zip, .tar
     streams.py   unpacking, within limits                 encoding.py  bytes to text
+    latin.py     which encoding, for Latin letters
     text.py html.py pdf.py docx.py epub.py warc.py rows.py parquet.py hub.py   one kind each
 """
 

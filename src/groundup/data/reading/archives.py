@@ -7,12 +7,15 @@ and the rest of the archive is read.
 
 from __future__ import annotations
 
+import errno
 import io
+import posixpath
 import re
 import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import IO, BinaryIO, Self, cast
@@ -24,6 +27,7 @@ from groundup.data.reading.streams import Budget, Content, guarded, opening_erro
 from groundup.data.records import Record, Refusal, Refused
 
 ReadOne = Callable[[Content, FileKind, Origin, ReadingConfig], Iterator[Record | Refusal]]
+_NAME_IS_UTF8 = 1 << 11  # of a member's flags (APPNOTE.TXT, 4.4.4)
 _DRIVE = re.compile(r"[a-zA-Z]:")
 
 
@@ -34,8 +38,9 @@ def read_zip(
     walk = _Walk(origin, config, read_one, content.n_bytes)
     with content.seekable() as raw:
         try:
-            archive = zipfile.ZipFile(raw)
-        except (zipfile.BadZipFile, EOFError, ValueError) as error:
+            with _places_in_range():
+                archive = zipfile.ZipFile(raw)
+        except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
             raise _no_zip(raw, error) from error
         with archive:
             members = archive.infolist()
@@ -45,8 +50,21 @@ def read_zip(
                     continue
                 fault = _fault_of_zip_member(member, config)
                 opened = partial(archive.open, member)
-                yield from walk.member(member.filename, fault, opened, member.compress_size)
+                name = _name_of_zip_member(member, origin)
+                yield from walk.member(name, fault, opened, member.compress_size)
                 walk.check_budget()
+
+
+def _name_of_zip_member(member: zipfile.ZipInfo, origin: Origin) -> str:
+    """Its name; one that does not say its encoding is UTF-8 if it can be, and is noted if not."""
+    name = member.filename
+    if member.flag_bits & _NAME_IS_UTF8 or name.isascii():
+        return name
+    try:
+        return name.encode("cp437").decode()
+    except UnicodeError:
+        origin.notes["name in a zip read as cp437"] += 1
+        return name
 
 
 def _fault_of_zip_member(member: zipfile.ZipInfo, config: ReadingConfig) -> Refused | None:
@@ -109,6 +127,17 @@ def read_tar(
         raise Refused("truncated" if is_short else "damaged", detail)
 
 
+@contextmanager
+def _places_in_range() -> Iterator[None]:
+    """Turn a place before the beginning of the archive, as damaged ones name, into Refused."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise Refused("damaged", "names a place outside of itself") from error
+
+
 class _Walk:
     """What the members of one archive have in common."""
 
@@ -144,15 +173,15 @@ class _Walk:
     ) -> Iterator[Record | Refusal]:
         """The records of one member, or why there are none."""
         label = name.replace("\\", "/").encode("utf-8", "backslashreplace").decode()
-        while label.startswith("./"):
-            label = label[2:]
-        if any(part.startswith(".") for part in label.split("/")) and not _escapes(name):
-            return
+        if not _escapes(name):
+            label = posixpath.normpath(label)
+            if any(part.startswith(".") for part in label.split("/")):
+                return
         label = self._numbered(label)
         origin = replace(self._origin, path=f"{self._origin.path}!/{label}")
         try:
             kind = _kind_of_member(name, fault)
-            with opening_errors():
+            with opening_errors(), _places_in_range():
                 packed = opened()
             with (
                 guarded(packed, Budget(self._config, packed_bytes, self._budget)) as file,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from groundup.runtime import config
@@ -24,7 +25,8 @@ class SourceConfig:
     max_epochs: how often each of its rows may be seen in pretraining at most; what it then does
         not give of its share, the others give. None: any number of times
     licence: of all its documents that do not name one themselves, such as CC-BY-4.0; None: unknown
-    column: of its rows (.jsonl, .json, .parquet, .csv, .tsv, hf:) the one that holds the text;
+    column: of its rows (.jsonl, .json, .parquet, .csv, .tsv, hf:) the one that holds the text; a
+        number, counted from 1, for .csv and .tsv files that do not begin with a line of names;
         None: `text`, or those of a chat or a preference pair
     """
 
@@ -33,7 +35,7 @@ class SourceConfig:
     weight: float = 1.0
     max_epochs: float | None = None
     licence: str | None = None
-    column: str | None = None
+    column: str | int | None = None
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -54,6 +56,8 @@ class SourceConfig:
             raise ValueError(f"name={self.name!r} must hold no / # or \\; try 'books'")
         if self.column == "":
             raise ValueError("column is empty; name a column such as 'text', or leave it out")
+        if isinstance(self.column, int) and self.column < 1:
+            raise ValueError(f"column={self.column} must be a name, or a number counted from 1")
 
     @property
     def label(self) -> str:
@@ -61,8 +65,16 @@ class SourceConfig:
         if self.name:
             return self.name
         if self.path.startswith(HUB):
-            return self.path.removeprefix(HUB).strip("/.").replace("/", "-").replace(":", "-")
+            return _hub_label(self.path.removeprefix(HUB))
         return Path(os.path.abspath(self.path)).stem.replace("#", "_") or "source"
+
+
+def _hub_label(address: str) -> str:
+    """A data set's name, or the last part of the path of its folder."""
+    if address.startswith((".", "/", "~")):
+        folder, colon, split = address.partition(":")
+        address = os.path.basename(os.path.abspath(os.path.expanduser(folder))) + colon + split
+    return re.sub(r"[/:#\\\n]", "-", address).strip("-") or "source"
 
 
 @config
@@ -76,7 +88,8 @@ class ReadingConfig:
     max_expansion: what is packed may unpack to so many times its size; more is taken for a bomb
         once it has unpacked to 16 MiB
     max_unpacked_bytes: and to so many bytes altogether
-    strict: stop with a DataError at the first refusal, other than of an ending that is not read
+    strict: stop with a DataError at the first refusal, other than of what is no fault: an ending
+        that is not read, a second link to a folder, and what a web archive holds beside its pages
     """
 
     piece_bytes: int = 1 << 20

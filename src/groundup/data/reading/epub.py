@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,9 +22,12 @@ from groundup.data.reading.streams import Budget, Content, guarded, opening_erro
 from groundup.data.records import Document, Refusal, Refused
 
 _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
-_OPF = "{http://www.idpf.org/2007/opf}"
-_DC = "{http://purl.org/dc/elements/1.1/}"
-_PAGES = ("application/xhtml+xml", "text/html")
+_PAGES = ("application/xhtml+xml", "text/html", "text/x-oeb1-document", "application/xml")
+_NO_WORDS = re.compile(
+    rb"<!--.*?-->|<(head|title|script|style)\b[^>]*(?<!/)>.*?</\1\s*>|<[^>]*>|&#?\w+;",
+    re.DOTALL | re.IGNORECASE,
+)
+_WORD = re.compile(rb"[a-zA-Z\x80-\xff]{2}")
 _HEADER_BYTES = 4 << 20  # of a package; larger ones are no books
 
 
@@ -44,12 +48,16 @@ def read_epub(
             package = book.package()
             book.check_open_to_all(package)
             lost: list[Refused] = []
-            yield from documents_of(
-                _chapters(book, package, origin, lost),
-                origin,
-                config.piece_bytes,
-                licence=package.licence,
-            )
+            try:
+                yield from documents_of(
+                    _chapters(book, package, origin, lost),
+                    origin,
+                    config.piece_bytes,
+                    licence=package.licence,
+                )
+            except Refused:
+                if not lost:
+                    raise
             yield from (origin.refusal(refused) for refused in lost)
     except zipfile.BadZipFile as error:
         raise Refused("not_epub", f"is no EPUB: {error}") from error
@@ -62,7 +70,10 @@ def _chapters(book: _Book, package: _Package, origin: Origin, lost: list[Refused
     separator = ""
     for name in package.chapters:
         try:
-            text, _ = page_text(book.member(name), origin.notes, main_content=False)
+            data = book.member(name)
+            text, _ = page_text(data, origin.notes, main_content=False, is_xml=True)
+            if not text and _WORD.search(_NO_WORDS.sub(b" ", data)):
+                raise Refused("not_html", "has words, of which none is found")
         except Refused as refused:
             lost.append(Refused(refused.reason, f"chapter {name}: {refused.detail}"))
             continue
@@ -107,12 +118,15 @@ class _Book:
             item.get("id"): posixpath.normpath(
                 posixpath.join(folder, unquote(item.get("href", "").split("#")[0]))
             )
-            for item in root.iter(f"{_OPF}item")
-            if item.get("media-type") in _PAGES
+            for item in _named(root, "item")
+            if (item.get("media-type") or "").lower() in _PAGES
             and "nav" not in (item.get("properties") or "").split()
         }
-        order = [items.get(ref.get("idref")) for ref in root.iter(f"{_OPF}itemref")]
-        return _Package(tuple(name for name in order if name), _licence(root))
+        order = (items.get(ref.get("idref")) for ref in _named(root, "itemref"))
+        chapters = tuple(name for name in order if name)
+        if not chapters:
+            raise Refused("not_epub", "its spine names no chapter that is read")
+        return _Package(chapters, _licence(root))
 
     def check_open_to_all(self, package: _Package) -> None:
         """Raise Refused if chapters are encrypted; fonts may be."""
@@ -126,9 +140,14 @@ class _Book:
             raise Refused("encrypted", "its chapters are encrypted (DRM)")
 
 
+def _named(root: ElementTree.Element, name: str) -> Iterator[ElementTree.Element]:
+    """Elements of that name: of OPF, whose older versions have another namespace or none."""
+    return (e for e in root.iter() if isinstance(e.tag, str) and e.tag.rsplit("}")[-1] == name)
+
+
 def _licence(root: ElementTree.Element) -> str | None:
     """Of the whole book: a link of its metadata, or what its rights say."""
-    for link in root.iter(f"{_OPF}link"):
+    for link in _named(root, "link"):
         if link.get("rel", "").endswith("license") and not link.get("refines"):
             return licence_in(link.get("href", ""))
-    return licence_in(" ".join(rights.text or "" for rights in root.iter(f"{_DC}rights")))
+    return licence_in(" ".join(rights.text or "" for rights in _named(root, "rights")))

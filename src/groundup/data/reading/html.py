@@ -21,13 +21,20 @@ from groundup.data.reading.origin import Origin, documents_of
 from groundup.data.reading.streams import Content
 from groundup.data.records import Document, Refusal, Refused
 
-_DECLARED = re.compile(rb"""charset\s*=\s*["']?\s*([a-zA-Z0-9_:.-]{2,40})""", re.IGNORECASE)
-_XML_DECLARED = re.compile(rb"""^<\?xml[^>]*encoding\s*=\s*["']([a-zA-Z0-9_:.-]{2,40})""")
+_LABEL = rb"""\s*=\s*["']?\s*([a-zA-Z0-9_:.-]{2,40})"""
+_DECLARED = re.compile(rb"<meta\b[^>]*?\bcharset" + _LABEL, re.IGNORECASE)
+_XML_DECLARED = re.compile(rb"^\s*<\?xml\b[^>]*?\bencoding" + _LABEL)
+_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 _LOOKED_THROUGH_BYTES = 4096  # for what the page says of its encoding
 # Small kana beside kanji would stand within the words; with them resiliparse loses the kanji.
 _RUBY = re.compile(
     r"<r[tp]\b[^>]*>.*?(?:</r[tp]\s*>|(?=<r[tp]\b|</ruby))|</?(?:ruby|rb|rtc)\b[^>]*>",
     re.IGNORECASE | re.DOTALL,
+)
+_IS_XML = re.compile(r"\s*<\?xml\b")
+_EMPTY_ELEMENT = re.compile(
+    r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr)\b)"
+    r"([a-zA-Z][\w:-]*)((?:\s+[\w:-]+\s*=\s*(?:\"[^\"<]*\"|'[^'<]*'))*)\s*/>"
 )
 _NESTS = re.compile(
     r"<(/?)(?!(?:area|br|col|dd|dt|hr|img|input|li|link|meta|option|p|source|td|th|tr|wbr)\b)[a-z]",
@@ -41,19 +48,27 @@ def read_html(
 ) -> Iterator[Document | Refusal]:
     """A page as one document. Raises Refused, with `no_text` for a page with nothing in it."""
     data = content.read_whole(config.max_document_bytes)
-    text, licence = page_text(data, origin.notes)
+    text, licence = page_text(data, origin.notes, is_xml=content.name.lower().endswith(".xhtml"))
     yield from documents_of([text], origin, config.piece_bytes, licence=licence)
 
 
 def page_text(
-    data: bytes, notes: Counter[str], *, charset: str | None = None, main_content: bool = True
+    data: bytes,
+    notes: Counter[str],
+    *,
+    charset: str | None = None,
+    main_content: bool = True,
+    is_xml: bool = False,
 ) -> tuple[str, str | None]:
     """(text, licence) of a page; `charset` is what the server said of its encoding.
 
+    is_xml: it is XHTML, where `<title/>` is closed; HTML would take all behind it for the title
     Where nothing is found to be the main content, all text that is shown is taken. Raises Refused.
     """
     declared = html_encoding(charset or _declared_in(data))
     page = decoded(data, notes, declared).replace("\0", "")
+    if is_xml or _IS_XML.match(page):
+        page = _EMPTY_ELEMENT.sub(r"<\1\2></\1>", page)
     if "ruby" in page:
         page = _RUBY.sub("", page)
     if main_content and _depth(page) > _DEEPEST:
@@ -63,7 +78,8 @@ def page_text(
     text = _extracted(tree, main_content=main_content)
     if main_content and not text.strip():
         text = _extracted(tree, main_content=False)
-        notes["page without main content"] += bool(text.strip())
+        if text.strip():
+            notes["page without main content"] += 1
     return valid_text(text), _licence_of(tree, page)
 
 
@@ -77,34 +93,34 @@ def valid_text(text: str) -> str:
 def html_encoding(label: str | None) -> str | None:
     """The encoding that browsers take for a label: Latin-1 is read as Windows-1252.
 
-    >>> html_encoding("ISO-8859-1"), html_encoding("x-unknown-y")
-    ('cp1252', None)
+    >>> html_encoding("ISO-8859-1"), html_encoding("x-mac-roman"), html_encoding("unicode_escape")
+    ('cp1252', 'mac-roman', None)
     """
+    from resiliparse.parse.encoding import map_encoding_to_html5
+
     if not label:
         return None
     label = label.strip().strip("\"'").lower()
-    name = _AS_BROWSERS_DO.get(label, label)
-    try:
-        "".encode(name)
-    except (LookupError, ValueError):
-        return None
-    return name
+    name = _ALSO_IN_USE.get(label) or map_encoding_to_html5(label, fallback_utf8=False)
+    return _WITH_MORE_CHARACTERS.get(name, name) if name else None
 
 
-_AS_BROWSERS_DO = {
-    **dict.fromkeys(("iso-8859-1", "latin1", "latin-1", "us-ascii", "ascii"), "cp1252"),
-    **dict.fromkeys(("gb2312", "gbk", "gb_2312-80", "x-gbk"), "gb18030"),
-    **dict.fromkeys(("shift_jis", "shift-jis", "sjis", "x-sjis", "windows-31j"), "cp932"),
-    **dict.fromkeys(("euc-kr", "ks_c_5601-1987"), "cp949"),
-    **dict.fromkeys(("iso-8859-9", "latin5"), "cp1254"),
-    **dict.fromkeys(("tis-620", "iso-8859-11"), "cp874"),
+_WITH_MORE_CHARACTERS = {
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "iso8859-11": "cp874",
+    "iso2022_jp": "iso2022_jp_ext",
 }
+_ALSO_IN_USE = {"latin-1": "cp1252", "cp949": "cp949", "hz-gb-2312": "hz"}
 
 
 def _declared_in(data: bytes) -> str | None:
-    head = data[:_LOOKED_THROUGH_BYTES]
+    """What a page says of its encoding; UTF-16 it cannot be if that can be read as ASCII."""
+    head = _COMMENT.sub(b"", data[:_LOOKED_THROUGH_BYTES])
     found = _XML_DECLARED.search(head) or _DECLARED.search(head)
-    return found.group(1).decode() if found else None
+    label = found.group(1).decode() if found else None
+    return None if (html_encoding(label) or "").startswith("utf-16") else label
 
 
 def _parsed(page: str) -> Any:

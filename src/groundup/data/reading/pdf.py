@@ -37,21 +37,27 @@ def read_pdf(
     try:
         n_pages = len(pdf)
         none = Refused("no_text", f"{n_pages} page(s) without text: pictures, which need OCR first")
-        yield from documents_of(_pages(pdf, origin), origin, config.piece_bytes, if_blank=none)
+        lost: list[Refused] = []
+        try:
+            yield from documents_of(_pages(pdf, lost), origin, config.piece_bytes, if_blank=none)
+        except Refused:
+            if not lost:
+                raise
+        yield from (origin.refusal(refused) for refused in lost)
     finally:
         pdf.close()
 
 
-def _pages(pdf: Any, origin: Origin) -> Iterator[str]:
-    """The text of each page that has some; a page that cannot be read is noted."""
+def _pages(pdf: Any, lost: list[Refused]) -> Iterator[str]:
+    """The text of each page that has some; one that cannot be read is put in `lost`."""
     from pypdfium2 import PdfiumError
 
     separator = ""
     for n in range(len(pdf)):
         try:
             text = _page_text(pdf, n)
-        except PdfiumError:
-            origin.notes["pdf page not read"] += 1
+        except PdfiumError as error:
+            lost.append(Refused("not_pdf", f"page {n + 1} cannot be read: {error}"))
             continue
         if text:
             yield separator + text

@@ -6,9 +6,9 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
-from groundup.data.reading import archives, docx, epub, html, pdf, rows, text, warc
+from groundup.data.reading import archives, docx, epub, html, pdf, rows, tables, text, warc
 from groundup.data.reading.config import ReadingConfig, SourceConfig
-from groundup.data.reading.formats import ENDINGS_READ, FileKind, kind_of
+from groundup.data.reading.formats import ENDINGS_READ, FileKind, Format, kind_of
 from groundup.data.reading.hub import hub_rows, parse_address
 from groundup.data.reading.inputs import InputFile, find_inputs
 from groundup.data.reading.origin import Origin
@@ -19,6 +19,14 @@ from groundup.runtime import DataError
 
 _HELD_BYTES = 16 << 20  # of a file whose records wait until it is known that nobody wrote to it
 _NOT_HELD = ("parquet", "zip", "tar")  # what is small on disk may be large when read
+_NO_FAULTS = frozenset(  # what is normal in a folder of all kinds of files, or in a web archive
+    ("ending_not_read", "linked_twice", "revisit", "http_not_ok", "media_type_not_read")
+)
+_NOTHING: dict[Format, str] = {
+    **dict.fromkeys(("jsonl", "json", "csv", "tsv", "parquet"), "holds no rows"),
+    **dict.fromkeys(("zip", "tar"), "holds no files, or hidden ones alone"),
+    "warc": "holds no pages and no texts",
+}
 
 
 def read_source(
@@ -49,9 +57,10 @@ def read_input(
     `strict`, at the first refusal.
     """
     notes = Counter() if notes is None else notes
-    origin = Origin(name, file.relative, file.licence, file.column, notes)
+    column = None if file.column is None else str(file.column)
+    origin = Origin(name, file.relative, file.licence, column, notes)
     if file.dataset:
-        found = rows.read_rows(hub_rows(parse_address(file.dataset)), origin, config)
+        found = _dataset(file.dataset, origin, config)
     else:
         found = _unless_changed(file, origin, config)
     return _strictly(found, config)
@@ -67,12 +76,25 @@ def _strictly(
 
 
 def check_strict(refusal: Refusal) -> None:
-    """Raise DataError for a refusal, other than of an ending that is not read."""
-    if refusal.reason != "ending_not_read":
+    """Raise DataError for a refusal, other than of what is no fault where it is found.
+
+    That is a file of an ending that is not read, a second link to a folder, and in a web archive a
+    page that is held twice, that the server did not give, or that is none.
+    """
+    if refusal.reason not in _NO_FAULTS:
         raise DataError(
             f"{refusal.id} cannot be used ({refusal.reason}: {refusal.detail}); mend it, leave it "
             "out, or read without strict"
         )
+
+
+def _dataset(address: str, origin: Origin, config: ReadingConfig) -> Iterator[Record | Refusal]:
+    is_empty = True
+    for record in rows.read_rows(hub_rows(parse_address(address)), origin, config):
+        is_empty = False
+        yield record
+    if is_empty:
+        yield origin.refusal(Refused("empty", "holds no rows"))
 
 
 def _unless_changed(
@@ -125,6 +147,21 @@ def _read_content(
     origin: Origin,
     config: ReadingConfig,
 ) -> Iterator[Record | Refusal]:
+    """What is in a file or a member of an archive. Raises Refused, if there is nothing, too."""
+    is_empty = True
+    for record in _read_kind(content, kind, origin, config):
+        is_empty = False
+        yield record
+    if is_empty:
+        raise Refused("empty", _NOTHING.get(kind.format, "holds no text"))
+
+
+def _read_kind(
+    content: Content,
+    kind: FileKind,
+    origin: Origin,
+    config: ReadingConfig,
+) -> Iterator[Record | Refusal]:
     if kind.compression:
         content = _uncompressed(content, kind, config)
     with unpacking_errors():
@@ -142,14 +179,18 @@ def _read_content(
             case "warc":
                 yield from warc.read_warc(content, origin, config)
             case "jsonl":
-                yield from rows.read_rows(rows.jsonl_rows(content, config), origin, config)
+                yield from rows.read_rows(
+                    rows.jsonl_rows(content, config, origin.notes), origin, config
+                )
             case "json":
-                yield from rows.read_rows(rows.json_rows(content, config), origin, config)
+                yield from rows.read_rows(
+                    rows.json_rows(content, config, origin.notes), origin, config
+                )
             case "csv":
-                found = rows.table_rows(content, origin, config, ",")
+                found = tables.table_rows(content, origin, config, ",")
                 yield from rows.read_rows(found, origin, config)
             case "tsv":
-                found = rows.table_rows(content, origin, config, "\t")
+                found = tables.table_rows(content, origin, config, "\t")
                 yield from rows.read_rows(found, origin, config)
             case "parquet":
                 yield from rows.read_rows(parquet_rows(content, origin), origin, config)

@@ -8,8 +8,8 @@ REASONS: dict[str, str] = {
     "not_readable": "the file system refused: permissions, or a fault of the disk",
     "not_a_file": "a device, a pipe or a link inside an archive",
     "dangling_link": "a link to nothing",
-    "link_loop": "a link to a folder that it lies in",
-    "linked_twice": "a link to a folder that is read under another name",
+    "link_loop": "a link to itself, or to a folder that it lies in",
+    "linked_twice": "a folder that is read under another name, because of a link",
     "changed_while_reading": "somebody wrote to the file while it was read",
     # what is packed
     "truncated": "the file ends too early",
@@ -21,7 +21,7 @@ REASONS: dict[str, str] = {
     "encrypted": "it needs a password or a key",
     "too_large": "it would have to be held whole and is too large for that",
     # text
-    "empty": "nothing but white space",
+    "empty": "nothing in it: no text but white space, no rows, no files that are read",
     "has_nul": "NUL bytes: not text",
     "not_utf8": "not UTF-8, and no other encoding that is certain",
     "no_text": "a document of pictures, or a page with nothing in it",
@@ -35,6 +35,7 @@ REASONS: dict[str, str] = {
     "row_of_other_length": "a row of more or fewer fields than there are columns",
     "not_parquet": "not a Parquet file, or one that is damaged",
     "columns_not_known": "no column that holds text",
+    "column_named_twice": "two columns of one name, of which either may hold the text",
     "row_is_no_object": "a row that is text, a list or a number",
     "not_a_string": "a field that should be text and is not",
     "messages_not_a_list": "a chat that is not a list of messages",
@@ -45,6 +46,7 @@ REASONS: dict[str, str] = {
     "roles_out_of_order": "messages that do not take turns",
     "no_assistant_turn": "a chat in which the assistant says nothing",
     "equal_sides": "a preference pair of two equal replies",
+    "prompts_differ": "a preference pair whose replies do not answer the same prompt",
     # web archives
     "not_warc": "not a web archive",
     "http_not_ok": "a page that the server did not give: moved, not found, failed",

@@ -1,30 +1,36 @@
-"""Rows of JSON, of tables and of data sets: each is a document, a chat or a preference pair."""
+"""Rows of JSON, of tables and of data sets: each is a document, a chat or a preference pair.
+
+Tables stand in `tables.py` and `parquet.py`, the formats of chats in `conversations.py`.
+"""
 
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
+from groundup.data.reading.columns import LICENCE_COLUMNS
 from groundup.data.reading.config import ReadingConfig
-from groundup.data.reading.encoding import encoding_of
+from groundup.data.reading.conversations import record_of_any_format
+from groundup.data.reading.encoding import mark_of
 from groundup.data.reading.origin import Origin, storable
 from groundup.data.reading.streams import BLOCK_BYTES, Content
 from groundup.data.records import (
+    NAME_A_COLUMN,
     Document,
     Record,
     Refusal,
     Refused,
     clean_text,
-    record_from_row,
+    columns_found,
 )
 from groundup.data.split import cut_text
 
-LICENCE_COLUMNS = ("licence", "license")
 _UTF8_BOM = codecs.BOM_UTF8
 Row = tuple[int, Any, tuple[int, int] | None]  # its number, a value or Refused, its bytes
 
@@ -53,18 +59,21 @@ def read_rows(
 def _record_of(row: Any, number: int, origin: Origin) -> Record:
     record_id = f"{origin.id}#{number}"
     if origin.column is None:
-        record = record_from_row(row, record_id, origin.source)
+        record = record_of_any_format(row, record_id, origin.source)
     elif isinstance(row, Mapping) and row.get(origin.column) is not None:
         text = clean_text(row[origin.column], origin.column)
         record = Document(text, record_id, origin.source)
+    elif isinstance(row, Mapping) and origin.column in row:
+        raise Refused("empty", f"{origin.column} is null")
     elif isinstance(row, Mapping):
-        columns = ", ".join(sorted(map(str, row))) or "none"
-        raise Refused("columns_not_known", f"columns found: {columns}; need {origin.column}")
+        detail = f"{columns_found(sorted(map(str, row)))}; need {origin.column}; {NAME_A_COLUMN}"
+        raise Refused("columns_not_known", detail)
     else:
         raise Refused("row_is_no_object", f"a row must be an object, got {type(row).__name__}")
+    licence = _licence(row) or origin.licence
     if isinstance(record, Document):
-        return replace(record, licence=_licence(row) or origin.licence, path=origin.path)
-    return record
+        return replace(record, licence=licence, path=origin.path)
+    return replace(record, licence=licence)
 
 
 def _licence(row: Mapping[str, Any]) -> str | None:
@@ -91,9 +100,14 @@ def _pieces(
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-def jsonl_rows(content: Content, config: ReadingConfig) -> Iterator[Row]:
-    """A row for each line that is not blank; a line that cannot be read gives a Refused."""
-    with content.opened() as file:
+def jsonl_rows(
+    content: Content, config: ReadingConfig, notes: Counter[str] | None = None
+) -> Iterator[Row]:
+    """A row for each line that is not blank; a line that cannot be read gives a Refused.
+
+    `notes` counts an encoding other than UTF-8, in which lines have no place in bytes.
+    """
+    with _opened_as_utf8(content, notes) as (file, is_as_stored):
         for n, (start, line) in enumerate(lines_of(file, config.max_document_bytes)):
             if isinstance(line, Refused):
                 yield n, line, None
@@ -102,12 +116,12 @@ def jsonl_rows(content: Content, config: ReadingConfig) -> Iterator[Row]:
             if n == 0:
                 line = line.removeprefix(_UTF8_BOM)
             if line.strip():
-                yield n, _value_of(line, n), (start, end)
+                yield n, _value_of(line, n), (start, end) if is_as_stored else None
 
 
 def _value_of(line: bytes, n: int) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line.decode())
     except UnicodeDecodeError:
         return Refused("not_utf8", f"line {n + 1} is not UTF-8")
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits is no JSON error
@@ -132,17 +146,64 @@ def lines_of(file: BinaryIO, limit_bytes: int) -> Iterator[tuple[int, bytes | Re
         )
 
 
-def json_rows(content: Content, config: ReadingConfig) -> Iterator[Row]:
+def json_rows(
+    content: Content, config: ReadingConfig, notes: Counter[str] | None = None
+) -> Iterator[Row]:
     """The elements of an array, or values one after the other; never the whole file at once.
 
-    Raises Refused where it is no JSON any more.
+    Raises Refused where it is no JSON any more. `notes` counts an encoding other than UTF-8.
     """
-    with content.opened() as file:
+    with _opened_as_utf8(content, notes) as (file, _):
         values = _JsonValues(file, config.max_document_bytes)
         for n, value in enumerate(values.values()):
             yield n, value, None
     if not values.n_values and not values.is_array:
         raise Refused("empty", "text is empty")
+
+
+@contextmanager
+def _opened_as_utf8(
+    content: Content, notes: Counter[str] | None
+) -> Iterator[tuple[BinaryIO, bool]]:
+    """(its bytes as UTF-8, whether they are those that are stored).
+
+    JSON is UTF-8 (RFC 8259) unless a byte order mark says otherwise; no pass is spent on guessing.
+    """
+    with content.opened() as file:
+        name, n_mark = mark_of(file.read(4))
+    with content.opened() as file:
+        if name in ("", "utf-8"):
+            yield file, True
+            return
+        if notes is not None:
+            notes[f"encoding {name}"] += 1
+        file.read(n_mark)
+        yield cast(BinaryIO, io.BufferedReader(_AsUtf8(file, name), BLOCK_BYTES)), False
+
+
+class _AsUtf8(io.RawIOBase):
+    """A file in another encoding, as UTF-8."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file, self._name = file, name
+        self._decode = codecs.getincrementaldecoder(name)().decode
+        self._held = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._held:
+            block = self._file.read(BLOCK_BYTES)
+            try:
+                self._held = self._decode(block, not block).encode()
+            except UnicodeError as error:
+                raise Refused("not_utf8", f"is not all {self._name}; save it as UTF-8") from error
+            if not block:
+                break
+        data, self._held = self._held[: len(buffer)], self._held[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
 
 
 class _JsonValues:
@@ -216,93 +277,3 @@ class _JsonValues:
 
     def _fault(self, what: str) -> Refused:
         return Refused("not_json", f"{what} (row {self.n_values})")
-
-
-# --- tables ---------------------------------------------------------------------------------------
-
-
-def table_rows(
-    content: Content, origin: Origin, config: ReadingConfig, delimiter: str
-) -> Iterator[Row]:
-    """The rows under a line of names. Raises Refused without such a line, or such a column."""
-    name, n_mark = encoding_of(content.blocks(), origin.notes)
-    _allow_long_fields(config.max_document_bytes)
-    with content.opened() as file:
-        file.read(n_mark)
-        lines = _Lines(io.TextIOWrapper(file, name, newline=""), config.max_document_bytes)
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        try:
-            names = next(reader, None)
-        except UnicodeDecodeError as error:
-            raise _not_all(error) from error
-        if names is None:
-            raise Refused("empty", "text is empty")
-        _check_names(names, origin)
-        n = 0
-        while True:
-            row = _next_row(reader, names, n)
-            if row is None:
-                return
-            if row != {}:
-                yield n, row, None
-                n += 1
-
-
-def _not_all(error: UnicodeDecodeError) -> Refused:
-    """Of a guess that the rest of the file does not bear out."""
-    return Refused("not_utf8", f"is not all {error.encoding}; save it as UTF-8")
-
-
-def _next_row(reader: Any, names: list[str], n: int) -> Any:
-    """A row as a dictionary, Refused, {} for a blank line, None at the end."""
-    first = reader.line_num + 1
-    try:
-        fields = next(reader, None)
-    except csv.Error as error:
-        return Refused("not_csv", f"line {first} cannot be divided into fields: {error}")
-    except UnicodeDecodeError as error:
-        raise _not_all(error) from error
-    except Refused as refused:
-        return refused
-    if not fields:
-        return None if fields is None else {}
-    if len(fields) != len(names):
-        return Refused(
-            "row_of_other_length", f"line {first} has {len(fields)} fields; needs {len(names)}"
-        )
-    return dict(zip(names, fields, strict=True))
-
-
-def _check_names(names: list[str], origin: Origin) -> None:
-    wanted = {origin.column} if origin.column else {"text", "chosen"}
-    if not wanted & set(names):
-        columns = ", ".join(names)
-        raise Refused(
-            "columns_not_known",
-            f"columns found: {columns}; name the one that holds the text: column={names[-1]!r}",
-        )
-
-
-def _allow_long_fields(limit: int) -> None:
-    """csv refuses fields above 128 kB; its limit is one number for the whole process."""
-    csv.field_size_limit(max(csv.field_size_limit(), limit))
-
-
-class _Lines:
-    """Lines of a text file; one that is too long raises Refused, and the next is read after it."""
-
-    def __init__(self, file: io.TextIOWrapper, limit: int) -> None:
-        self._file, self._limit = file, limit
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        line = self._file.readline(self._limit)
-        if not line:
-            raise StopIteration
-        if len(line) < self._limit:
-            return line
-        while line and not line.endswith("\n"):
-            line = self._file.readline(BLOCK_BYTES)
-        raise Refused("too_large", f"a line is above {self._limit:,} characters")

@@ -1,5 +1,6 @@
 """Bytes, unpacked as they are read: what is truncated, damaged or a bomb raises Refused.
 
+All that comes before the fault is given first: what is packed and cut short is read up to the cut.
 Called by everything that opens a file; a `Content` is a file, a compressed file or a member of an
 archive, which can be read from its beginning as often as it must be.
 """
@@ -10,6 +11,7 @@ import bz2
 import gzip
 import io
 import lzma
+import sys
 import tempfile
 import zipfile
 import zlib
@@ -26,6 +28,7 @@ from groundup.data.records import Refused
 BLOCK_BYTES = 256 << 10
 _HARMLESS_BYTES = 16 << 20  # what anything may unpack to
 _SPOOL_BYTES = 8 << 20  # held in memory before it goes to a temporary file
+_ZST_STEP_BYTES = 16 << 10  # pyarrow gives nothing of a read in which it meets a fault
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,13 @@ class Content:
         """All of it. Raises Refused (`too_large`) above `limit_bytes`."""
         if self.n_bytes is not None and self.n_bytes > limit_bytes:
             raise _too_large(limit_bytes)
+        data = bytearray()
         with self.opened() as file:
-            data = file.read(limit_bytes + 1)
+            while block := file.read(limit_bytes + 1 - len(data)):
+                data += block
         if len(data) > limit_bytes:
             raise _too_large(limit_bytes)
-        return data
+        return bytes(data)
 
     @contextmanager
     def seekable(self) -> Iterator[BinaryIO]:
@@ -173,28 +178,64 @@ def unpacked(packed: BinaryIO, compression: Compression, budget: Budget) -> Bina
             import pyarrow as pa
 
             stream = pa.CompressedInputStream(pa.PythonFile(packed, mode="r"), "zstd")
+            return guarded(stream, budget, also_close=packed, step_bytes=_ZST_STEP_BYTES)
     return guarded(stream, budget, also_close=packed)
 
 
-def guarded(stream: Any, budget: Budget, also_close: Any = None) -> BinaryIO:
-    """`stream`, which raises Refused for all that can be wrong with what it unpacks."""
-    raw = _Guarded(stream, budget, also_close)
-    return cast(BinaryIO, io.BufferedReader(raw, BLOCK_BYTES))
+def guarded(
+    stream: Any, budget: Budget, also_close: Any = None, step_bytes: int = BLOCK_BYTES
+) -> BinaryIO:
+    """`stream`, which raises Refused for all that can be wrong with what it unpacks.
+
+    It is read `step_bytes` at a time, and what was read before a fault is given before it.
+    """
+    raw = _Guarded(stream, budget, also_close, step_bytes)
+    return cast(BinaryIO, _UpToFault(raw, BLOCK_BYTES))
+
+
+class _UpToFault(io.BufferedReader):
+    """A file whose `read` gives less where a fault follows, which the next one raises."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = sys.maxsize if size is None or size < 0 else size
+        blocks: list[bytes] = []
+        try:
+            while left > 0 and (block := self.read1(min(left, BLOCK_BYTES))):
+                blocks.append(block)
+                left -= len(block)
+        except Refused:
+            if not blocks:
+                raise
+        return b"".join(blocks)
 
 
 class _Guarded(io.RawIOBase):
-    def __init__(self, stream: Any, budget: Budget, also_close: Any) -> None:
+    def __init__(self, stream: Any, budget: Budget, also_close: Any, step_bytes: int) -> None:
         self._stream, self._budget, self._also_close = stream, budget, also_close
+        self._read = getattr(stream, "read1", stream.read)  # `read` loses what came before a fault
+        self._step_bytes = step_bytes
+        self._fault: Refused | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with unpacking_errors():
-            data = self._stream.read(min(len(buffer), BLOCK_BYTES))
-        buffer[: len(data)] = data
-        self._budget.spend(len(data))
-        return len(data)
+        view, n = memoryview(buffer), 0
+        while n < len(view) and not self._fault:
+            try:
+                with unpacking_errors():
+                    data = self._read(min(len(view) - n, self._step_bytes))
+                view[n : n + len(data)] = data
+                n += len(data)
+                self._budget.spend(len(data))
+            except Refused as refused:
+                self._fault = refused
+                break
+            if not data:
+                break
+        if self._fault and not n:
+            raise self._fault
+        return n
 
     def close(self) -> None:
         if not self.closed:
@@ -228,5 +269,8 @@ def unpacking_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno is not None:  # the disk's
             raise
+        if "too much memory" in str(error):
+            detail = "was compressed with a long window; run zstd -d --long=31 on it first"
+            raise Refused("too_large", detail) from error
         reason = "truncated" if "runcated" in str(error) else "damaged"
         raise Refused(reason, f"cannot be unpacked: {error}") from error

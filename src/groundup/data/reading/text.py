@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Iterator
 
 from groundup.data.reading.config import ReadingConfig
-from groundup.data.reading.encoding import encoding_of
+from groundup.data.reading.encoding import TextEncoding, text_encoding
 from groundup.data.reading.origin import Origin, pieces_of
 from groundup.data.reading.streams import Content
 from groundup.data.records import Document, Refusal, Refused
@@ -17,31 +17,39 @@ def read_text(
 ) -> Iterator[Document | Refusal]:
     """A file of text as one document, or as several where it is longer than a piece.
 
-    It is read twice, once to learn its encoding, and never held whole. Raises Refused.
+    It is read twice, once to learn its encoding, and never held whole. What comes before the place
+    where a packed file breaks off is kept. Raises Refused.
     """
-    name, n_mark = encoding_of(content.blocks(), origin.notes)
-    spans = _Spans(n_mark) if name in ("utf-8", "ascii") else None
+    encoding = text_encoding(content.blocks(), origin.notes)
+    is_plain = encoding.name == "utf-8" and encoding.errors == "strict"
+    spans = _Spans(encoding.n_mark) if is_plain else None
+    faults: list[Refused] = []
+    texts = _texts(content, encoding, spans, faults)
     n_documents = n_blank = 0
-    for n, piece in enumerate(pieces_of(_texts(content, name, n_mark, spans), config.piece_bytes)):
+    for n, piece in enumerate(pieces_of(texts, config.piece_bytes)):
         span = spans.of(piece) if spans else None
         if piece.strip():
             n_documents += 1
             yield origin.document(piece, n, span=span)
         else:
             n_blank += 1
+    if faults:
+        raise faults[0]
     if not n_documents:
         raise Refused("empty", "text is empty")
     if n_blank:
         yield origin.refusal(Refused("empty", f"{n_blank} of its pieces are white space"))
 
 
-def _texts(content: Content, name: str, n_mark: int, spans: _Spans | None) -> Iterator[str]:
-    """The text without its byte order mark, line ends as \\n."""
-    decoder = codecs.getincrementaldecoder(name)()
+def _texts(
+    content: Content, encoding: TextEncoding, spans: _Spans | None, faults: list[Refused]
+) -> Iterator[str]:
+    """The text without its byte order mark, line ends as \\n; `faults` gets why it breaks off."""
+    decoder = codecs.getincrementaldecoder(encoding.name)(encoding.errors)
     carried = ""  # a \r that may be half of a line end
-    n_skip = n_mark
+    n_skip = encoding.n_mark
     try:
-        for block in content.blocks():
+        for block in _up_to_a_fault(content, faults):
             if spans:
                 spans.add(block[n_skip:])
             text = carried + decoder.decode(block[n_skip:])
@@ -50,7 +58,16 @@ def _texts(content: Content, name: str, n_mark: int, spans: _Spans | None) -> It
             yield text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
         yield (carried + decoder.decode(b"", True)).replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise Refused("not_utf8", f"is not all {name}: {error.reason}; save it as UTF-8") from error
+        raise Refused(
+            "not_utf8", f"is not all {encoding.name}: {error.reason}; save it as UTF-8"
+        ) from error
+
+
+def _up_to_a_fault(content: Content, faults: list[Refused]) -> Iterator[bytes]:
+    try:
+        yield from content.blocks()
+    except Refused as refused:
+        faults.append(refused)
 
 
 class _Spans:

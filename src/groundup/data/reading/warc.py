@@ -117,6 +117,7 @@ def warc_records(file: BinaryIO, limit_bytes: int) -> Iterator[WarcRecord | Refu
         else:
             block = file.read(n_bytes)
             if len(block) < n_bytes:
+                file.read(1)  # raises why, where it was compressed
                 yield Refused(
                     "truncated", f"ends after {len(block):,} of the {n_bytes:,} bytes of a record"
                 )

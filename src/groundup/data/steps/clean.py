@@ -1,6 +1,7 @@
 """Documents repaired and scored, then judged and masked: two jobs for each shard.
 
 What is measured does not depend on the limits, so a change of these makes only the second again.
+Chats and preference pairs are masked alone (`mask_talk.py`).
 """
 
 from __future__ import annotations
@@ -25,19 +26,34 @@ from groundup.data.cleaning import (
 from groundup.data.cleaning.stage import STAGE, detail_of
 from groundup.data.cleaning.stage import VERSION as CLEANING_VERSION
 from groundup.data.engine import Engine, Job
+from groundup.data.identity import FILES, cleaning_files
+from groundup.data.steps.mask_talk import mask_talk
 from groundup.data.steps.shard import ROWS, RowsWriter, Shard
 from groundup.data.table import TableWriter, tables_of
-from groundup.runtime import DataError, hash_file, to_dict
+from groundup.runtime import to_dict
 
-VERSION = 1
+VERSION = 1  # of scoring
+JUDGE_VERSION = 2  # 2: what is kept of a dropped document is masked too
 SCORES = "scores.parquet"
-_FILES = ("word_list", "classifier")
 _LIBRARIES = ("ftfy", "py3langid", "regex", "numpy", "numba")
 
 
 def clean(engine: Engine, shards: Sequence[Shard], config: CleaningConfig) -> list[Shard]:
-    """The shards without what the rules drop, texts repaired and masked."""
-    places, digests = _files_of(config)
+    """The shards in their order: documents without what the rules drop, repaired and masked; chats
+    and pairs masked.
+    """
+    documents = [shard for shard in shards if shard.kind == "documents"]
+    talk = [shard for shard in shards if shard.kind != "documents"]
+    cleaned = iter(_clean_documents(engine, documents, config) if documents else [])
+    masked = iter(mask_talk(engine, talk, config) if talk else [])
+    return [next(cleaned if shard.kind == "documents" else masked) for shard in shards]
+
+
+def _clean_documents(
+    engine: Engine, shards: Sequence[Shard], config: CleaningConfig
+) -> list[Shard]:
+    digests = cleaning_files(config)
+    places = {name: str(getattr(config, name).absolute()) for name in digests}
     versions = {"version": CLEANING_VERSION, "files": digests}
     measured = {**versions, "cleaning": _without_files(measuring(config))}
     jobs = [
@@ -53,9 +69,10 @@ def clean(engine: Engine, shards: Sequence[Shard], config: CleaningConfig) -> li
         for shard in shards
     ]
     scored = engine.run(jobs, "repair and score")
-    judged = {**versions, "cleaning": _without_files(config)}
+    # What a preset's groups come to is told too, so that another default makes this again.
+    judged = {**versions, "cleaning": _without_files(config), "rules": to_dict(config.rules)}
     jobs = [
-        Job(STAGE, VERSION, judge_shard, (artefact,), judged, {"places": places}, _LIBRARIES)
+        Job(STAGE, JUDGE_VERSION, judge_shard, (artefact,), judged, {"places": places}, _LIBRARIES)
         for artefact in scored
     ]
     made = engine.run(jobs, "judge")
@@ -97,27 +114,8 @@ def measuring(config: CleaningConfig) -> CleaningConfig:
 _NO_LIMIT = 1 << 62
 
 
-def _files_of(config: CleaningConfig) -> tuple[dict[str, str], dict[str, str]]:
-    """Where the word list and the classifier are, and their hashes."""
-    places: dict[str, str] = {}
-    digests: dict[str, str] = {}
-    for name in _FILES:
-        path: Path | None = getattr(config, name)
-        if path is None:
-            continue
-        try:
-            digests[name] = hash_file(path)
-        except OSError as error:
-            raise DataError(
-                f"cleaning.{name}={path} cannot be read ({error.strerror or error}); "
-                "give another file, or leave it out"
-            ) from error
-        places[name] = str(path.absolute())
-    return places, digests
-
-
 def _without_files(config: CleaningConfig) -> dict[str, Any]:
-    return {**to_dict(config), **dict.fromkeys(_FILES)}
+    return {**to_dict(config), **dict.fromkeys(FILES)}
 
 
 def _config_of(params: dict[str, Any]) -> CleaningConfig:
@@ -143,7 +141,7 @@ def score_shard(inputs: list[Path], params: dict[str, Any], folder: Path) -> dic
 
 
 def judge_shard(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Write the documents that stay, masked, and those that go."""
+    """Write the documents that stay and those that go, both masked; counted in those that stay."""
     config = _config_of(params)
     masked: Counter[str] = Counter()
     scores = _Rows(tables_of(inputs[0] / SCORES))
@@ -151,6 +149,10 @@ def judge_shard(inputs: list[Path], params: dict[str, Any], folder: Path) -> dic
         for table in tables_of(inputs[0] / ROWS):
             reasons, values = judge(scores.take(table.num_rows), config)
             for row, reason, value in zip(table.to_pylist(), reasons, values, strict=True):
+                if config.pii == "mask":
+                    text, found = mask_pii(row["text"])
+                    row = {**row, "text": text}
+                    masked.update(found if reason is None else {})
                 if reason is not None:
                     detail = detail_of(reason, value)
                     writer.remove(row, reason, score=value, detail=detail)
@@ -159,14 +161,8 @@ def judge_shard(inputs: list[Path], params: dict[str, Any], folder: Path) -> dic
                         row, "empty", detail="nothing is left of it, repaired and its lines judged"
                     )
                 else:
-                    writer.keep(_masked(row, masked) if config.pii == "mask" else row)
+                    writer.keep(row)
     return {**writer.tally.counts(), "masked": dict(sorted(masked.items()))}
-
-
-def _masked(row: dict[str, Any], masked: Counter[str]) -> dict[str, Any]:
-    text, found = mask_pii(row["text"])
-    masked.update(found)
-    return {**row, "text": text}
 
 
 class _Rows:

@@ -10,6 +10,7 @@ from typing import Any
 from groundup.data.decontaminate import (
     STAGE,
     DecontaminationConfig,
+    benchmark_hashes,
     build_index,
     decontaminate_shard,
     report_of,
@@ -18,9 +19,10 @@ from groundup.data.decontaminate.benchmarks import benchmark_files
 from groundup.data.engine import Engine, Job
 from groundup.data.steps.divide import spoken
 from groundup.data.steps.shard import Shard, counts_of_files
-from groundup.runtime import hash_file, to_dict
+from groundup.runtime import to_dict
 
-VERSION = 1
+VERSION = 2
+_OF_CUTTING = ("action", "margin_bytes", "min_piece_bytes", "max_pieces")
 _LIBRARIES = ("numpy", "xxhash", "numba")
 Report = dict[str, dict[str, int]]
 
@@ -29,21 +31,20 @@ def decontaminate(
     engine: Engine, shards: Sequence[Shard], config: DecontaminationConfig
 ) -> tuple[list[Shard], Report]:
     """The shards without hits, and for each benchmark what was found."""
-    params = _params(config)
     places = {"benchmarks": [str(one.path.absolute()) for one in config.benchmarks]}
     [index] = engine.run(
-        [Job("evaluation_sets", VERSION, _index, (), params, places, _LIBRARIES)],
+        [Job("evaluation_sets", VERSION, _index, (), _looking(config), places, _LIBRARIES)],
         "read evaluation sets",
     )
+    cutting = {name: getattr(config, name) for name in _OF_CUTTING}
     jobs = [
         Job(
             STAGE,
             VERSION,
             _decontaminate,
             (shard.artefact, index),
-            {**params, "file": shard.file, "kind": shard.kind},
-            places,
-            _LIBRARIES,
+            {"cutting": cutting, "file": shard.file, "kind": shard.kind},
+            libraries=_LIBRARIES,
         )
         for shard in shards
     ]
@@ -52,32 +53,31 @@ def decontaminate(
     return [shard.now_in(artefact) for shard, artefact in zip(shards, made, strict=True)], report
 
 
-def _params(config: DecontaminationConfig) -> dict[str, Any]:
-    """The config with hashes in place of paths."""
-    sets = [
-        {**to_dict(one), "path": [[name, hash_file(path)] for path, name in benchmark_files(one)]}
+def _looking(config: DecontaminationConfig) -> dict[str, Any]:
+    """What decides the index, with hashes in place of paths."""
+    hashes = benchmark_hashes(config)
+    told = {name: value for name, value in to_dict(config).items() if name not in _OF_CUTTING}
+    told["benchmarks"] = [
+        {**to_dict(one), "path": [[name, hashes[name]] for _, name in benchmark_files(one)]}
         for one in config.benchmarks
     ]
-    return {"decontamination": {**to_dict(config), "benchmarks": sets}}
+    return {"looking": told}
 
 
-def _config_of(params: dict[str, Any]) -> DecontaminationConfig:
-    told = params["decontamination"]
+def _index(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict[str, Any]:
+    told = params["looking"]
     sets = [
         {**one, "path": place}
         for one, place in zip(told["benchmarks"], params["benchmarks"], strict=True)
     ]
-    return DecontaminationConfig(**{**told, "benchmarks": sets})
-
-
-def _index(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict[str, Any]:
-    return build_index(_config_of(params), folder)
+    return build_index(DecontaminationConfig(**{**told, "benchmarks": sets}), folder)
 
 
 def _decontaminate(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict[str, Any]:
     shard, index = inputs
     text_of = None if params["kind"] == "documents" else partial(spoken, between="\n")
-    counts = decontaminate_shard(shard / params["file"], index, _config_of(params), folder, text_of)
+    config = DecontaminationConfig(**params["cutting"])
+    counts = decontaminate_shard(shard / params["file"], index, config, folder, text_of)
     dropped = {"contaminated_document": counts["removed"]} if counts["removed"] else {}
     # removed.parquet also holds the hits that were cut from documents that stay
     return {**counts, **counts_of_files(folder), "dropped": dropped}

@@ -3,6 +3,8 @@
 How many ranges (partitions) there are follows from how many keys there are, so that one fits into
 memory, and not from who does the jobs.
 
+A job is handed only the settings it uses: what it made is made again when one of them changes.
+
 Many of these jobs read what all shards, or all ranges, have written. Such a job has one input, the
 list of those artefacts (`_listed`): were it handed them all, jobs times artefacts would have to be
 hashed, kept in headers and sent to workers, which grows with the square of the corpus.
@@ -30,7 +32,7 @@ from groundup.data.executors import Serial
 from groundup.data.steps.shard import ROWS, Shard, counts_of_files
 from groundup.runtime import read_json, to_dict, write_json
 
-VERSION = 3
+VERSION = 4
 KEYS_AT_A_TIME = 1 << 20  # of one range, about 20 bytes each and several times that while sorted
 MOST_PARTITIONS = 4096  # past it ranges grow: each opens the files of every shard
 LIST = "parts.json"
@@ -51,24 +53,27 @@ def drop_near(engine: Engine, shards: Sequence[Shard], config: NearConfig) -> li
     """The shards without near duplicates; the smallest id of each cluster is kept."""
     if not shards:
         return []
-    near = {"near": to_dict(config)}
-    signed = _each(engine, "near_signatures", _sign, shards, "sign texts", near)
+    near = to_dict(config)
+    signing = {name: value for name, value in near.items() if name != "threshold"}
+    signed = _each(engine, "near_signatures", _sign, shards, "sign texts", {"near": signing})
     n = _n_partitions(sum(artefact.counts["keys"] for artefact in signed))
     found = _partitions(engine, "near_pairs", _pair, signed, n, {}, "pair texts")
     pairs = _listed(engine, found)
     jobs = [
         _job("near_shingles", _shingle, (shard.artefact, pairs), {
-            **near, "file": shard.file, "number": number,
+            "shingle_words": config.shingle_words, "file": shard.file, "number": number,
         })
         for number, shard in enumerate(shards)
     ]  # fmt: skip
     shingles = _listed(engine, engine.run(jobs, "cut shingles"))
     jobs = [
-        _job("near_edges", _verify, (pairs, shingles), {**near, "number": number})
+        _job("near_edges", _verify, (pairs, shingles), {
+            "threshold": config.threshold, "number": number,
+        })
         for number in range(len(shards))
-    ]
+    ]  # fmt: skip
     edges = engine.run(jobs, "compare pairs")
-    return _remove(engine, shards, edges, "dedup_near")
+    return _remove(engine, shards, edges, "dedup_near", (shingles,))
 
 
 def cut_shared(
@@ -79,7 +84,8 @@ def cut_shared(
         return []
     of = "lines" if isinstance(config, LinesConfig) else "substrings"
     params = {of: to_dict(config)}
-    found = _each(engine, f"{of}_places", _find, shards, f"find {of}", params)
+    finding = {"min_bytes": config.min_bytes} if of == "lines" else params
+    found = _each(engine, f"{of}_places", _find, shards, f"find {of}", finding)
     n = _n_partitions(sum(artefact.counts[_FOUND[of]] for artefact in found))
     matched = _partitions(engine, f"{of}_spans", _repeats, found, n, params, f"match {of}")
     spans = _listed(engine, matched)
@@ -150,7 +156,7 @@ def _listed(engine: Engine, artefacts: Sequence[Artefact]) -> Artefact:
     stage = f"{artefacts[0].folder.parent.name}_list"
     told = [[artefact.name, artefact.hash] for artefact in artefacts]
     job = Job(stage, VERSION, _write_list, (), {"parts": told})
-    [artefact] = engine.run([job], "list", executor=Serial())
+    [artefact] = engine.run([job], "list parts", executor=Serial())
     return artefact
 
 
@@ -165,14 +171,18 @@ def _parts(listed: Path) -> list[Path]:
 
 
 def _remove(
-    engine: Engine, shards: Sequence[Shard], edges: Sequence[Artefact], stage: str
+    engine: Engine,
+    shards: Sequence[Shard],
+    edges: Sequence[Artefact],
+    stage: str,
+    shingles: tuple[Artefact, ...] = (),
 ) -> list[Shard]:
     files = [shard.file for shard in shards]
     inputs = (*(shard.artefact for shard in shards), *edges)
     job = _job(f"{stage}_clusters", _cluster, inputs, {"files": files})
     [clusters] = engine.run([job], "join clusters")
     jobs = [
-        _job(stage, _without, (shard.artefact, clusters), {
+        _job(stage, _without, (shard.artefact, clusters, *shingles), {
             "file": shard.file, "number": number, "stage": stage,
         })
         for number, shard in enumerate(shards)
@@ -198,14 +208,13 @@ def _pair(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict[str,
 
 
 def _shingle(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict[str, Any]:
-    shard, pairs = inputs
-    config = NearConfig(**params["near"])
-    return write_shingles(shard / params["file"], params["number"], _parts(pairs), config, folder)
+    shard, pairs = inputs[0] / params["file"], _parts(inputs[1])
+    return write_shingles(shard, params["number"], pairs, params["shingle_words"], folder)
 
 
 def _verify(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict[str, Any]:
     pairs, shingles = (_parts(listed) for listed in inputs)
-    return verify_pairs(params["number"], pairs, shingles, NearConfig(**params["near"]), folder)
+    return verify_pairs(params["number"], pairs, shingles, params["threshold"], folder)
 
 
 def _cluster(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -215,9 +224,10 @@ def _cluster(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict[s
 
 
 def _without(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict[str, Any]:
-    shard, clusters = inputs
-    file, number = params["file"], params["number"]
-    counts = remove_duplicates(shard / file, number, clusters, params["stage"], folder)
+    shard, clusters, *shingles = inputs
+    file, number, stage = params["file"], params["number"], params["stage"]
+    shingled = [part for listed in shingles for part in _parts(listed)]
+    counts = remove_duplicates(shard / file, number, clusters, stage, folder, shingled)
     assert (folder / ROWS).exists()
     return {**counts, **counts_of_files(folder)}
 
@@ -229,10 +239,10 @@ def _shared(params: dict[str, Any]) -> LinesConfig | SubstringsConfig:
 
 
 def _find(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict[str, Any]:
-    shard, config = inputs[0] / params["file"], _shared(params)
-    if isinstance(config, LinesConfig):
-        return find_lines(shard, config, folder)
-    return find_windows(shard, config, folder)
+    shard = inputs[0] / params["file"]
+    if "substrings" in params:
+        return find_windows(shard, SubstringsConfig(**params["substrings"]), folder)
+    return find_lines(shard, params["min_bytes"], folder)
 
 
 def _repeats(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from groundup.data.split import HASH_RANGE, SPLITS, Split, content_hash, cut_tex
 from groundup.data.steps.shard import Shard, Tally, n_bytes_of
 from groundup.data.table import FilesWriter, rows_of
 
-VERSION = 1
+VERSION = 2  # 2: chats and pairs keep their licence
 
 
 def divide(
@@ -139,7 +139,8 @@ class _SplitWriter:
         if self._parquet is not None:
             self._parquet.add(row)
         if self._lines is not None:
-            line = {"id": row["id"], "source": row["source"], **json.loads(row["text"])}
+            line = {name: row[name] for name in ("id", "source", "licence") if row.get(name)}
+            line |= json.loads(row["text"])
             self._lines.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ the JSON of what is said. What could not be read stands in removed.parquet with 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -33,15 +34,17 @@ from groundup.data.table import (
     TableWriter,
     document_row,
     removed_row,
+    rows_of,
 )
 from groundup.runtime import DataError, stable_hash, to_dict
 
-VERSION = 1
+VERSION = 2
 STAGE = "read"
 _FEW_JOBS = 16
+_MOST_UNREAD = 20
 _SMALLEST_JOB_BYTES = 4 << 20
 CHANGED = "changed_while_reading"
-_LIBRARIES = ("charset-normalizer", "resiliparse", "pypdfium2", "pyarrow", "datasets")
+_LIBRARIES = ("resiliparse", "pypdfium2", "pyarrow", "datasets")
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,13 @@ def read_source_into(
         params = {
             "name": name,
             "file_bytes": file_bytes,
-            "reading": to_dict(config),
+            "reading": to_dict(replace(config, strict=False)),
             "files": [[_told(file), digest] for file, digest in files],
         }
-        places = {"places": [[str(file.path), file.dataset] for file, _ in files]}
+        places = {
+            "places": [[str(file.path), file.dataset] for file, _ in files],
+            "strict": config.strict,  # decides only whether it comes to an end
+        }
         jobs.append(Job(STAGE, VERSION, read_files, (), params, places, _LIBRARIES))
     if refusals:
         if config.strict:
@@ -77,9 +83,20 @@ def read_source_into(
         rows = [[r.id.removeprefix(f"{source.label}/"), r.reason, r.detail] for r in refusals]
         jobs.append(Job(STAGE, VERSION, write_refusals, (), {"name": name, "refusals": rows}))
     artefacts = engine.run(jobs, f"read {name}")
+    if config.strict:
+        _check_what_stood(artefacts)
     identity = stable_hash([[_told(file), digest] for file, digest in found])
     about = _about(source, name, artefacts, len(found), n_bytes, identity)
     return ReadSource(_shards(name, artefacts), about, artefacts)
+
+
+def _check_what_stood(artefacts: Iterable[Artefact]) -> None:
+    """Raise DataError for the first refusal, in what a run without `strict` has read too."""
+    for artefact in artefacts:
+        for row in rows_of(artefact.path(REMOVED)) if artefact.counts["dropped"] else ():
+            check_strict(
+                Refusal(row["id"], row["source"], row["stage"], row["reason"], row["detail"])
+            )
 
 
 def _hashed(source: SourceConfig) -> tuple[list[tuple[InputFile, str]], list[Refusal]]:
@@ -122,8 +139,13 @@ def _about(
     identity: str,
 ) -> dict[str, Any]:
     licences: Counter[str] = Counter()
+    assumed: Counter[str] = Counter()
+    unread: list[dict[str, Any]] = []
     for artefact in artefacts:
         licences.update(artefact.counts["licences"])
+        assumed.update(artefact.counts.get("assumed", {}))
+        unread += artefact.counts.get("unread", [])
+    largest = sorted(unread, key=lambda one: (-one["bytes"], one["path"]))
     return {
         "name": name,
         "path": source.path,
@@ -133,6 +155,12 @@ def _about(
         "bytes": n_bytes,
         "hash": identity,
         "licences": dict(sorted(licences.items())),
+        "assumed": dict(sorted(assumed.items())),
+        "unread": {
+            "files": len(unread),
+            "bytes": sum(one["bytes"] for one in unread),
+            "largest": largest[:_MOST_UNREAD],
+        },
         "built_in": False,
     }
 
@@ -160,12 +188,19 @@ def job_bytes(n_bytes: int) -> int:
 def _groups(
     files: Sequence[tuple[InputFile, str]], limit_bytes: int
 ) -> Iterator[list[tuple[InputFile, str]]]:
-    """Files in their order, together up to a limit."""
+    """Files in their order, together up to a limit.
+
+    A group also ends before a path whose hash says so, one in about as many as fill a group: a file
+    that comes or goes then moves the borders near it alone, and the other jobs stand.
+    """
     group: list[tuple[InputFile, str]] = []
     n_bytes = 0
+    mean = sum(_size(file) for file, _ in files) / max(len(files), 1)
+    one_in = 1 << round(math.log2(max(limit_bytes / max(mean, 1), 1)))
     for file, digest in files:
         size = _size(file)
-        if group and n_bytes + size > limit_bytes:
+        is_border = int(stable_hash(file.relative), 16) % one_in == 0
+        if group and (is_border or n_bytes + size > limit_bytes):
             yield group
             group, n_bytes = [], 0
         group.append((file, digest))
@@ -192,7 +227,7 @@ def read_files(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict
     Nothing is kept of a file that somebody wrote to since it was hashed: the others are read once
     more without it, and what is made is marked to be made again by the next run.
     """
-    config = ReadingConfig(**params["reading"])
+    config = replace(ReadingConfig(**params["reading"]), strict=params["strict"])
     files = [
         (InputFile(path=Path(path), dataset=dataset, **told), digest)
         for (path, dataset), (told, digest) in zip(params["places"], params["files"], strict=True)
@@ -201,8 +236,9 @@ def read_files(inputs: list[Path], params: dict[str, Any], folder: Path) -> dict
     while True:
         n_changed = len(changed)
         notes: Counter[str] = Counter()
-        records = _records(files, params["name"], config, notes, changed)
-        counts = _write(records, folder, params["file_bytes"])
+        unread: list[dict[str, Any]] = []
+        records = _records(files, params["name"], config, notes, changed, unread)
+        counts = _write(records, folder, params["file_bytes"]) | {"unread": unread}
         changed |= {n for n, (file, digest) in enumerate(files) if not _is_as(file, digest)}
         if len(changed) == n_changed:
             again = changed or "not_readable" in counts["dropped"]  # the disk may give it later
@@ -219,8 +255,12 @@ def _records(
     config: ReadingConfig,
     notes: Counter[str],
     changed: set[int],
+    unread: list[dict[str, Any]],
 ) -> Iterator[Record | Refusal]:
-    """What the files hold, but for those in `changed`, to which others seen to change are added."""
+    """What the files hold, but for those in `changed`, to which others seen to change are added.
+
+    `unread` gets the files that give nothing, with the first reason.
+    """
     for n, (file, _) in enumerate(files):
         if n in changed:
             detail = "was written to since it was hashed; run again when it is whole"
@@ -228,11 +268,23 @@ def _records(
             if config.strict:
                 check_strict(refusal)
             yield refusal
+            unread.append(_unread(file, CHANGED))
             continue
+        reason, gave = "empty", False
         for record in read_input(file, name, config, notes):
-            if isinstance(record, Refusal) and record.reason == CHANGED:
-                changed.add(n)
+            if isinstance(record, Refusal):
+                reason = reason if reason != "empty" else record.reason
+                if record.reason == CHANGED:
+                    changed.add(n)
+            else:
+                gave = True
             yield record
+        if not gave:
+            unread.append(_unread(file, reason))
+
+
+def _unread(file: InputFile, reason: str) -> dict[str, Any]:
+    return {"path": file.relative, "bytes": _size(file), "reason": reason}
 
 
 def _is_as(file: InputFile, digest: str) -> bool:
@@ -299,5 +351,5 @@ def row_of(record: Record) -> tuple[str, dict[str, Any]]:
     else:
         kind, said = "preferences", {"prompt": messages_as_rows(record.prompt)}
         said |= {"chosen": record.chosen, "rejected": record.rejected}
-    row = document_row(Document(canonical(said), record.id, record.source))
+    row = document_row(Document(canonical(said), record.id, record.source, licence=record.licence))
     return kind, row

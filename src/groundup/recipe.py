@@ -57,7 +57,7 @@ class Recipe:
         from it (plan/sizes.py), and is written out in the run's recipe.
     demo: how much is made of the embedded world, where `data.sources` names it.
     tokenizer: how to train one; or `path`, one that is there. That of prepared data is taken
-        where none is named.
+        where no `path` is given, whatever else is said here of training one.
     sft, align: null leaves the stage out.
     """
 

@@ -128,7 +128,7 @@ def _run_tokenizer(build: BuildView, folder: Path) -> dict[str, Any]:
     if isinstance(config, GivenTokenizer):
         tokenizer = open_tokenizer(Path(config.path))
         told = f"{tokenizer.vocab_size:,} tokens, taken from {config.path} as it is"
-        build.listener.message(f"tokenizer: {told}; none is trained")
+        build.listener.message(f"tokenizer: {told}; none is trained, whatever the recipe says")
         return _save_tokenizer(tokenizer, folder)
     counts = build.out / "tokenizer.counts"  # beside the folder, so that it outlives a kill
     shards = shards_of(document_files(build.out / "data", "train"), config.counting)

@@ -42,6 +42,11 @@ from groundup.runtime import to_dict
                 "cleaning.repetition",
             ],
         ),
+        (
+            {},
+            {"cleaning": {"preset": "light", "repetition": {"max_duplicate_lines": None}}},
+            ["cleaning.preset", "cleaning.repetition"],
+        ),
     ],
 )
 def test_the_command_gives_the_same_settings(

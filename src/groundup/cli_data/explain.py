@@ -30,6 +30,10 @@ def explain(
             help="Prepared data: its settings, and what it did with FILE, or would do.",
         ),
     ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(help="Of a table or rows: which column holds the text, by name or number."),
+    ] = None,
     sets: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Such as cleaning.preset=web; repeatable."),
@@ -49,10 +53,12 @@ def explain(
 
     if not file.is_file():
         raise DataError(f"{file} is not a file; give one whose documents should be explained")
-    if beside is not None and sets:
-        raise DataError("--in takes the settings of that data, and --set gives others; give one")
+    if beside is not None and (sets or column is not None):
+        raise DataError(
+            "--in takes the settings of that data, and --set and --column give others; give one"
+        )
     prepared = Prepared.open(beside) if beside is not None else None
-    config = _config_of(file, prepared, sets or [])
+    config = _config_of(file, prepared, sets or [], column)
     told = explain_file(file, config, prepared, first=number, n=n)
     if not told.documents:
         raise DataError(
@@ -77,13 +83,17 @@ def explain(
         )
 
 
-def _config_of(file: Path, prepared: Prepared | None, sets: list[str]) -> DataConfig:
+def _config_of(
+    file: Path, prepared: Prepared | None, sets: list[str], column: str | None
+) -> DataConfig:
     from groundup.data.config import DataConfig
+    from groundup.data.reading.config import column_named
     from groundup.recipe import data_recipe
 
     if prepared is not None:
         return DataConfig(**prepared.manifest["parameters"])
-    return data_recipe([str(file.resolve())], sets).data
+    which = None if column is None else column_named(column)
+    return data_recipe([{"path": str(file.resolve()), "column": which}], sets).data
 
 
 def _others(told: Told) -> str:

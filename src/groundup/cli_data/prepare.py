@@ -99,6 +99,7 @@ def _config_of(
     data: Sequence[str], sets: Sequence[str], name: str | None, column: str | None
 ) -> tuple[DataConfig, Builtin]:
     """The settings, and the sources that groundup makes itself."""
+    from groundup.data.reading.config import column_named
     from groundup.recipe import DEMO, checked_source, data_recipe
     from groundup.stages import demo_records, has_demo
 
@@ -108,8 +109,7 @@ def _config_of(
         raise GroundupError("--column is about what --data names; a recipe's sources say it there")
     sources: list[Any] = [checked_source(path) for path in data]
     if column is not None:
-        which = int(column) if column.isdigit() else column
-        sources = [{"path": path, "column": which} for path in sources]
+        sources = [{"path": path, "column": column_named(column)} for path in sources]
     recipe = data_recipe(sources, sets, name)
     builtin: Builtin = {DEMO: lambda: demo_records(recipe)} if has_demo(recipe) else {}
     return recipe.data, builtin

@@ -40,10 +40,11 @@ def quality(
     """Train a quality classifier on examples; then --set cleaning.classifier=FILE uses it."""
     from groundup.data.cleaning import QualityClassifier
     from groundup.data.cleaning.classifier import TooFewExamplesError
+    from groundup.data.reading.config import column_named
 
     if out.is_dir():
         raise DataError(f"--out {out} is a folder; give a file, such as quality.json")
-    which = int(column) if column is not None and column.isdigit() else column
+    which = column_named(column) if column is not None else None
     sides = {"good": _Side("--good", good, which), "bad": _Side("--bad", bad, which)}
     try:
         made = QualityClassifier.train(sides["good"].texts(), sides["bad"].texts())

@@ -10,7 +10,7 @@ from groundup.runtime import DataError
 from groundup.tokenizer.chat import Message, check_conversation
 from groundup.tokenizer.templates import ROLES
 
-NAME_A_COLUMN = "name the one that holds the text: --column NAME"
+NAME_A_COLUMN = "name the one that holds the text: --column NAME, or column: of the source"
 _COLUMNS_TOLD = 20
 _NAME_CHARACTERS = 40
 _DOCUMENT_AND_CHATS = ("text", "messages")
@@ -96,6 +96,10 @@ def record_from_row(row: Any, record_id: str, source: str) -> Record:
     for name in _DOCUMENT_AND_CHATS:
         if name in row:
             raise Refused("empty", f"{name} is null")
+    for columns in (("prompt", "chosen", "rejected"), ("instruction", "output")):
+        null = [name for name in columns if name in row and row[name] is None]
+        if null and set(columns) <= set(row):
+            raise Refused("empty", f"{', '.join(null)} is null")
     need = "need text, or messages, or prompt with chosen and rejected"
     raise Refused(
         "columns_not_known",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -220,6 +221,8 @@ def turns_of(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 
     >>> turns_of({"text": '{"messages":[{"content":"Hi","role":"user"}]}'})
     [('user', 'Hi')]
+    >>> turns_of({"text": '{"messages":[{"content":"Hi","role":"user"},{"content":"Hel'})
+    [('user', 'Hi'), ('…', 'Hel')]
     >>> turns_of({"prompt": [], "chosen": "Yes", "rejected": "No", "id": "a#0", "source": "a"})
     [('chosen', 'Yes'), ('rejected', 'No')]
     >>> turns_of({"text": "{} is an object"})
@@ -230,13 +233,28 @@ def turns_of(row: Mapping[str, Any]) -> list[tuple[str, str]]:
         try:
             said = json.loads(row["text"] or "null")
         except ValueError:
-            return []
+            return _turns_begun(row["text"]) if row["text"].startswith(_BEGINNINGS) else []
         if not isinstance(said, dict) or set(said) not in _SAID:
             return []
     turns = [(turn["role"], turn["content"]) for turn in said.get("messages", said.get("prompt"))]
     return turns + [(side, said[side]) for side in ("chosen", "rejected") if side in said]
 
 
+def _turns_begun(text: str) -> list[tuple[str, str]]:
+    """The turns of a row's JSON that is cut off, as `removed/` keeps its beginning."""
+    turns: list[tuple[str, str]] = []
+    for name, value in _PARTS.findall(text):
+        told = json.loads(f'"{value}"', strict=False)
+        if name == "role":
+            turns[-1:] = [(told, what) for _, what in turns[-1:]]
+        else:
+            turns.append(("…" if name == "content" else name, told))
+    return sorted(turns, key=lambda turn: turn[0] in ("chosen", "rejected"))  # behind the prompt
+
+
+_BEGINNINGS = ('{"messages":', '{"chosen":')
+_ESCAPE = r"\\(?:u[0-9a-f]{4}|[^u])"
+_PARTS = re.compile(rf'"(content|role|chosen|rejected)":"((?:[^"\\]|{_ESCAPE})*)')
 _SAID = ({"messages"}, {"prompt", "chosen", "rejected"})
 
 

@@ -93,9 +93,14 @@ def facts_of(folder: Path) -> DataFacts:
         token_lengths=token_lengths.lengths() if shards else None,
         packed=packed,
         packing_note=note,
-        masked=_summed(prepared, "clean", "masked"),
+        masked=_masked(prepared),
         repaired=_summed(prepared, "score", "changes")["repaired"],
     )
+
+
+def _masked(prepared: Prepared) -> Counter[str]:
+    """What was masked of each kind, as the manifest says."""
+    return Counter(next((s["masked"] for s in prepared.manifest["stages"] if s.get("masked")), {}))
 
 
 def _summed(prepared: Prepared, stage: str, name: str) -> Counter[str]:

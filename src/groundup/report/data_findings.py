@@ -107,9 +107,8 @@ def _about_unread(facts: DataFacts) -> Iterable[str]:
 
 
 def _unread_share(source: Mapping[str, Any]) -> float:
-    """Of the bytes of a source, those in files that gave nothing, as far as that is known."""
-    about = source.get("unread") or {}
-    return float(about.get("bytes", 0) / max(source["bytes"], 1))
+    """Of the bytes of a source, those in files that gave nothing."""
+    return float(source["unread"]["bytes"] / max(source["bytes"], 1))
 
 
 def _about_refusals(facts: DataFacts) -> Iterable[str]:

@@ -129,7 +129,8 @@ def _add_up(n_bytes: Counter[str], found: Iterable[tuple[str, int]]) -> None:
 
 
 def _begins(id: str) -> bool:
-    """Whether a piece is a whole document, or the first of one, as the stages count them.
+    """Whether a piece is a whole document, or the first of one. The stages count a row above
+    `piece_bytes` as several documents, this as one.
 
     >>> _begins("a/b.txt#0"), _begins("a/b.txt#12.0"), _begins("a/b.txt#0.3")
     (True, True, False)

@@ -6,7 +6,6 @@ same page. Called by `data_facts.py`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -16,8 +15,8 @@ from typing import Any
 
 import xxhash
 
-from groundup.data.stage_files import REMOVED, TALK, Prepared, rows_named
-from groundup.data.table import EXCERPT_CHARACTERS, rows_of, tables_of
+from groundup.data.stage_files import REMOVED, Prepared, rows_named
+from groundup.data.table import EXCERPT_CHARACTERS, rows_of
 from groundup.report.data_stages import dropped_of, lost_kinds, unread
 
 EXAMPLES = 3  # of each reason, and of each evaluation set
@@ -176,13 +175,11 @@ def _count(reason: Reason, row: Mapping[str, Any], kind: str) -> None:
 
 
 class _Kinds:
-    """Of which kind a removed row was. It does not say so itself; its stage or its file does."""
+    """Of which kind a removed row was, by its stage or by the JSON that its text begins with."""
 
     def __init__(self, prepared: Prepared) -> None:
-        self._prepared = prepared
         self._stages = {stage["name"]: stage for stage in prepared.manifest["stages"]}
         self._known: dict[tuple[str, str], list[str]] = {}
-        self._files: dict[str, str] | None = None
 
     def __call__(self, row: Mapping[str, Any]) -> str:
         key = (row["stage"], row["reason"])
@@ -193,28 +190,8 @@ class _Kinds:
         if len(kinds) == 1:
             return kinds[0]
         text = row["text"] or ""
-        told = next((kind for head, kind in _SAID.items() if text.startswith(head)), None)
-        if self._files is None:
-            self._files = talking_files(self._prepared)
-        told = told or self._files.get(file_of(row["id"]))
+        told = next((kind for head, kind in _SAID.items() if text.startswith(head)), "documents")
         return told if told in kinds else "documents"
-
-
-def talking_files(prepared: Prepared) -> dict[str, str]:
-    """Files with chats or pairs in them, and which; without the stages, of those that are left."""
-    found: dict[str, str] = {}
-    for folder in prepared.artefacts("read"):
-        for kind in TALK:
-            for path in folder.glob(f"{kind}-*.parquet"):
-                for table in tables_of(path, ["id"]):
-                    found.update(dict.fromkeys(map(file_of, table["id"].to_pylist()), kind))
-    if found:
-        return found
-    for kind in TALK:
-        for path in prepared.talk(kind):
-            with path.open(encoding="utf-8") as lines:
-                found.update((file_of(json.loads(line)["id"]), kind) for line in lines)
-    return found
 
 
 def file_of(id: str) -> str:

@@ -42,19 +42,15 @@ def differences(
         if isinstance(value, Mapping) and isinstance(default, Mapping):
             yield from differences(value, default, f"{name}.")
         elif json.dumps(value) != json.dumps(default):
-            yield name, _short(value)
-
-
-def _short(value: Any) -> Any:
-    """A value without fields that say nothing."""
-    if isinstance(value, Mapping):
-        return {key: _short(one) for key, one in value.items() if one is not None}
-    return [_short(one) for one in value] if isinstance(value, list | tuple) else value
+            yield name, value
 
 
 def command(facts: DataFacts) -> str:
-    """The command that prepares the same; empty for the data of a run, which has a recipe."""
-    if (facts.prepared.folder.parent / "run.json").is_file():
+    """The command that prepares the same; empty for the data of a run, which has a recipe, and for
+    what groundup made itself, which follows from a recipe's seed and sizes.
+    """
+    is_made_here = any(source["built_in"] for source in facts.manifest["sources"])
+    if is_made_here or (facts.prepared.folder.parent / "run.json").is_file():
         return ""
     usual = to_dict(SourceConfig(path="demo"))
     sources = facts.manifest["parameters"]["sources"]

@@ -1,8 +1,7 @@
 """The figures of the stages of prepared data, as its manifest has them: by kind, in and out.
 
 Documents, chats and preference pairs go through the same stages and are never added up without
-saying so. Manifests of earlier versions count what was dropped of all kinds together; there the
-differences between in and out tell the kinds apart. Part of what the page tells.
+saying so. Part of what the page tells.
 """
 
 from __future__ import annotations
@@ -67,29 +66,22 @@ def n_bytes_out(stage: Stage) -> int:
 
 def lost_kinds(stage: Stage, reason: str) -> list[str]:
     """The kinds of which a stage may have dropped some for a reason."""
-    if any(f"{kind}_dropped" in stage for kind in TALK):
-        fields = {"documents": "dropped", **{kind: f"{kind}_dropped" for kind in TALK}}
-        return [kind for kind, name in fields.items() if reason in stage.get(name, {})]
-    if stage["name"] == "read":
-        return ["documents"]
-    return list(lost(stage))
+    fields = {"documents": "dropped", **{kind: f"{kind}_dropped" for kind in TALK}}
+    return [kind for kind, name in fields.items() if reason in stage.get(name, {})]
 
 
 def unread(manifest: Mapping[str, Any]) -> tuple[int, int, list[dict[str, Any]]]:
     """Files of which nothing was read: how many, their bytes, and the largest of them.
 
-    Their paths begin with the source. Of data of earlier versions nothing is known: none.
+    Their paths begin with the source.
     """
     n = n_bytes = 0
     files: list[dict[str, Any]] = []
     for source in manifest["sources"]:
-        about = source.get("unread") or {}
-        n += about.get("files", 0)
-        n_bytes += about.get("bytes", 0)
-        files += [
-            {**file, "path": f"{source['name']}/{file['path']}", "bytes": file["bytes"] or 0}
-            for file in about.get("largest", [])
-        ]
+        about = source["unread"]
+        n += about["files"]
+        n_bytes += about["bytes"]
+        files += [{**file, "path": f"{source['name']}/{file['path']}"} for file in about["largest"]]
     return n, n_bytes, sorted(files, key=lambda file: (-file["bytes"], file["path"]))
 
 
@@ -97,6 +89,6 @@ def assumed(manifest: Mapping[str, Any]) -> dict[str, Counter[str]]:
     """What was guessed when files were read: for each note, in how many files of which sources."""
     found: dict[str, Counter[str]] = {}
     for source in manifest["sources"]:
-        for note, n in (source.get("assumed") or {}).items():
+        for note, n in source["assumed"].items():
             found.setdefault(note, Counter())[source["name"]] += n
     return dict(sorted(found.items(), key=lambda item: (-item[1].total(), item[0])))

@@ -40,11 +40,11 @@ class Packed:
 def token_shards(folder: Path) -> dict[str, TokenShards]:
     """The training tokens of each source of prepared data, where there are some.
 
-    folder: the prepared folder; that of a run has its tokens where they were trained on.
+    folder: the prepared folder; those that a run trained on lie with its pretraining.
     """
-    tokens = folder / "tokens"
-    if (folder.parent / "run.json").is_file():
-        tokens = folder.parent / "pretrain" / "tokens"
+    trained_on = folder.parent / "pretrain" / "tokens"
+    is_of_run = (folder.parent / "run.json").is_file() and trained_on.is_dir()
+    tokens = trained_on if is_of_run else folder / "tokens"
     found = {}
     for place in sorted(tokens.glob("train-*")):
         if place.is_dir():

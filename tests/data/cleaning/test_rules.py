@@ -210,3 +210,9 @@ def test_the_published_thresholds_stand() -> None:
 def test_what_does_not_hold_together_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CleaningConfig(**settings)
+
+
+def test_off_and_norwegian_are_what_they_say() -> None:
+    """YAML reads both words as false."""
+    cleaning = data_recipe(["x"], ["cleaning.pii=off", "cleaning.languages=[en, no]"]).data.cleaning
+    assert (cleaning.pii, cleaning.languages) == ("off", ("en", "no"))

@@ -104,7 +104,7 @@ def test_rows_of_json_are_searched_for_what_is_said(tmp_path: Path, sums: Benchm
         shard, index, config, out, text_of=lambda text: "".join(json.loads(text)["messages"])
     )
     assert set(kept([out / "documents.parquet"])) == {"t/b"}
-    assert removed([out / "documents.parquet"])["t/a"]["text"] == QUESTION
+    assert removed([out / "documents.parquet"])["t/a"]["text"] == texts["t/a"]
 
 
 def test_two_sets_of_one_name_are_refused(tmp_path: Path, sums: BenchmarkConfig) -> None:

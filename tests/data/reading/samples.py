@@ -18,7 +18,7 @@ PAGE = b"<html><body><p>%s</p></body></html>"
 def read(
     path: Path | str,
     *,
-    column: str | None = None,
+    column: str | int | None = None,
     licence: str | None = None,
     notes: Counter[str] | None = None,
     **limits: Any,

@@ -58,6 +58,12 @@ def turns_of(row: dict[str, Any]) -> list[tuple[str, str]]:
         ({"prompt": "Hi", "completion": "Hello"}, "user: Hi|assistant: Hello"),
         ({"prompt": [HI], "completion": [HELLO]}, "user: Hi|assistant: Hello"),
         ({"prompt": "Hi", "response": "Hello"}, "user: Hi|assistant: Hello"),
+        ({"messages": [HI, HELLO], "system": "Be brief."},
+         "system: Be brief.|user: Hi|assistant: Hello"),
+        ({"instruction": "", "input": "1 1", "output": "2", "history": "[]"},
+         "user: 1 1|assistant: 2"),
+        ({"instruction": "Add", "input": "", "context": "1 1", "output": "2"},
+         "user: Add\n\n1 1|assistant: 2"),
         ({"prompt": "Below is an instruction that describes a task. Write a response.\n\n"
                     "### Instruction:\nAdd\n\n### Input:\n1 1\n\n### Response:\n",
           "response": "2"}, "user: Add\n\n1 1|assistant: 2"),
@@ -102,8 +108,31 @@ def test_pairs_of_other_formats(row: dict[str, Any], prompt: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Hi", "chosen": "Good", "rejected": "Bad"},
+        {"prompt": [HI], "chosen": "Good", "rejected": "Bad"},
+        {"instruction": "Hi", "chosen": "Good", "rejected": "Bad"},
+        {side: [HI, {**HELLO, "content": side}] for side in ("chosen", "rejected")},
+    ],
+)
+def test_what_a_system_says_stands_before_a_pair(row: dict[str, Any]) -> None:
+    pair = record_of_any_format({**row, "system": "Be brief."}, "a#0", "a")
+    assert isinstance(pair, Preference)
+    assert [(m.role, m.content) for m in pair.prompt] == [("system", "Be brief."), ("user", "Hi")]
+
+
+@pytest.mark.parametrize(
     ("row", "reason", "detail"),
     [
+        ({"instruction": "a", "input": ["x"], "output": "b"}, "not_a_string", "as Alpaca: input"),
+        ({"instruction": "a", "output": "b", "history": 5}, "messages_not_a_list", "as Alpaca: "),
+        ({"messages": [{"role": "user", "content": [{"type": ["text"], "text": "a"}]}, HELLO]},
+         "not_a_string", "as OpenAI: message 0 has a part of type"),
+        ({"prompt": "q", "chosen": None, "rejected": "b"}, "empty", "chosen is null"),
+        ({"prompt": [{"role": "system", "content": "S"}, HI], "chosen": [HI, HELLO],
+          "rejected": [HI, {**HELLO, "content": "No"}]}, "prompts_differ",
+         "as UltraFeedback: a side"),
         ({"chosen": HH + "a", "rejected": "\n\nHuman: x\n\nAssistant: b"}, "prompts_differ",
          "as HH-RLHF: chosen and rejected do not answer the same prompt"),
         ({"chosen": HH + "a", "rejected": HH + "a"}, "equal_sides", "as HH-RLHF: "),

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from groundup.data.records import Chat, Document, Refusal
+from groundup.data.records import NAME_A_COLUMN, Chat, Document, Refusal
 
 from .samples import read, refusal_of, texts
 
@@ -96,9 +96,7 @@ def test_columns_that_are_not_there_or_twice(tmp_path: Path) -> None:
     pq.write_table(twice, tmp_path / "b.parquet")
     none, double = read(tmp_path)
     assert isinstance(none, Refusal)
-    assert none.detail == (
-        "columns found: content, input; name the one that holds the text: --column NAME"
-    )
+    assert none.detail == (f"columns found: content, input; {NAME_A_COLUMN}")
     assert isinstance(double, Refusal)
     assert double.reason == "column_named_twice"
 

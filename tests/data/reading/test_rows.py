@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from groundup.data.reading import ReadingConfig
 from groundup.data.reading.rows import jsonl_rows
 from groundup.data.reading.streams import Content
-from groundup.data.records import Chat, Document, Preference, Refusal
+from groundup.data.records import NAME_A_COLUMN, Chat, Document, Preference, Refusal
 
 from .samples import read, reasons_of, refusal_of, texts
 
@@ -60,7 +60,11 @@ def test_rows_become_what_their_columns_say(tmp_path: Path) -> None:
         ({"text": 5}, "not_a_string", "text must be a string, got int"),
         ({"text": " "}, "empty", "text is empty"),
         ({"text": None, "title": "x"}, "empty", "text is null"),
-        ({"body": "x"}, "columns_not_known", "the one that holds the text: --column NAME"),
+        (
+            {"body": "x"},
+            "columns_not_known",
+            NAME_A_COLUMN,
+        ),
         ({"text": "a\0"}, "has_nul", "text holds a NUL character"),
         ({"text": "\ud800"}, "not_utf8", "text holds half a surrogate pair"),
         ({"messages": "Hi"}, "messages_not_a_list", "messages must be a list of messages, got str"),
@@ -156,9 +160,7 @@ def test_a_named_column_holds_the_text_and_a_row_its_licence(tmp_path: Path) -> 
     assert isinstance(three, Refusal)
     assert [(d.text, d.licence) for d in (one, two)] == [("one", "MIT"), ("two", "CC0-1.0")]
     assert three.reason == "columns_not_known"
-    assert three.detail == (
-        "columns found: text; need body; name the one that holds the text: --column NAME"
-    )
+    assert three.detail == (f"columns found: text; need body; {NAME_A_COLUMN}")
     assert isinstance(four, Refusal)
     assert (four.reason, four.detail) == ("empty", "body is null")
 

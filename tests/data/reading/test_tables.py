@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundup.data.records import Document, Refusal
+from groundup.data.records import NAME_A_COLUMN, Document, Refusal
 
 from .samples import read, refusal_of, texts
 
@@ -95,7 +96,9 @@ def test_another_delimiter_is_taken_if_it_gives_the_column(tmp_path: Path, delim
     refusal = refusal_of(tmp_path)
     assert refusal.reason == "columns_not_known"
     assert f"fields seem to be divided by {delimiter!r}, not by ','" in refusal.detail
-    assert refusal.detail.endswith("name the one that holds the text: --column NAME")
+    assert refusal.detail.endswith(
+        "name the one that holds the text: --column NAME, or column: of the source"
+    )
 
 
 def test_the_file_may_say_its_delimiter_and_be_in_utf_16(tmp_path: Path) -> None:
@@ -107,7 +110,7 @@ def test_the_file_may_say_its_delimiter_and_be_in_utf_16(tmp_path: Path) -> None
 
 def test_no_name_is_recommended_that_may_be_data(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,hello world\n2,other text\n")
-    told = "columns found: 1, hello world; name the one that holds the text: --column NAME"
+    told = f"columns found: 1, hello world; {NAME_A_COLUMN}"
     assert refusal_of(tmp_path).detail == told
 
 
@@ -238,3 +241,12 @@ def test_a_table_that_is_cut_short_is_read_up_to_the_cut(tmp_path: Path) -> None
     assert (refusal.id, refusal.reason) == ("s/a.csv.gz", "truncated")
     assert 8_000 < len(documents) < 12_000
     assert all(isinstance(row, Document) for row in documents)
+
+
+def test_a_number_leaves_alone_what_has_names(tmp_path: Path) -> None:
+    (tmp_path / "bare.tsv").write_text("ham\tOk lar\nspam\tWin now\n")
+    (tmp_path / "named.csv").write_text("id,text\n1,One\n2,Two\n")
+    (tmp_path / "rows.jsonl").write_text('{"text": "Three"}\n')
+    pq.write_table(pa.table({"id": [1], "text": ["Four"]}), tmp_path / "t.parquet")
+    found = [one.text for one in read(tmp_path, column=2) if isinstance(one, Document)]
+    assert sorted(found) == ["Four", "Ok lar", "One", "Three", "Two", "Win now"]

@@ -214,8 +214,15 @@ def _without_limits(group: Any) -> dict[str, Any]:
 
 
 def _as_codes(value: Any) -> Any:
-    """Let a single language be written without a list."""
-    return (value,) if isinstance(value, str) else value
+    """Let a single language be written without a list, and Norwegian as YAML reads it."""
+    values = (value,) if isinstance(value, str | bool) else value
+    is_list = isinstance(values, list | tuple)
+    return tuple("no" if one is False else one for one in values) if is_list else values
+
+
+def _as_switch(value: Any) -> Any:
+    """`off` as YAML reads it."""
+    return "off" if value is False else value
 
 
 _FILLED = BeforeValidator(_from_preset)
@@ -266,7 +273,7 @@ class CleaningConfig:
     max_listed_words: int = 0
     classifier: Path | None = None
     min_quality: float = 0.5
-    pii: Literal["off", "mask"] = "off"
+    pii: Annotated[Literal["off", "mask"], BeforeValidator(_as_switch)] = "off"
 
     def __post_init__(self) -> None:
         least, most = self.min_characters, self.max_characters

@@ -69,7 +69,7 @@ def decontaminate_shard(
                 keep[row] = row in cut
                 counts["hits"] += len(hits)
                 counts["cut" if keep[row] else "removed"] += 1
-                gone.add(_removed({**document, "text": said}, hits, cut.get(row)))
+                gone.add(_removed(document, said, hits, cut.get(row)))
             counts["documents"] += table.num_rows
             counts["kept"] += int(keep.sum())
             kept.add_table(_with_texts(table, cut).filter(pa.array(keep)))
@@ -104,10 +104,12 @@ def without_spans(text: str, hits: Sequence[Hit], config: DecontaminationConfig)
     return "\n\n".join(left) if 0 < len(left) <= config.max_pieces else None
 
 
-def _removed(document: Mapping[str, Any], hits: Sequence[Hit], left: str | None) -> dict[str, Any]:
+def _removed(
+    document: Mapping[str, Any], said: str, hits: Sequence[Hit], left: str | None
+) -> dict[str, Any]:
     items = list(dict.fromkeys(f"{hit.benchmark} {hit.item}" for hit in hits))
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    shared = document["text"].encode()[hits[0].start : hits[0].end].decode(errors="ignore")
+    shared = said.encode()[hits[0].start : hits[0].end].decode(errors="ignore")
     reason = "contaminated_document" if left is None else "contaminated_span"
     detail = f"shares words with {', '.join(items[:_SHOWN])}{more}: {shared}"
     return removed_row(document, STAGE, reason, score=float(len(items)), detail=detail)

@@ -69,19 +69,33 @@ def _each(*fields: str) -> Callable[[Row], list[str]]:
 
 
 def _passage(row: Row) -> list[str]:
-    return [*strings_in(row["passage"]), *_answered("question", "answer", "choices")(row)]
+    """
+    >>> _passage({"article": "It rained.", "question": "Why?", "options": ["a b", "c d"]})
+    ['It rained.', 'Why? a b', 'Why? c d', 'Why?']
+    """
+    told = [text for name in _TOLD for text in strings_in(row.get(name))]
+    return [*told, *_answered("question", *_GIVEN)(row)]
+
+
+_TOLD = ("passage", "article", "paragraph", "context")
+_GIVEN = ("answer", "answers", "choices", "options", "answera", "answerb", "answerc")
 
 
 # The fields that a row of each shape has, and its texts; the first that fits is taken.
 SHAPES: tuple[tuple[tuple[str, ...], Callable[[Row], list[str]]], ...] = (
     (("sentence_good", "sentence_bad"), _each("sentence_good", "sentence_bad")),  # BLiMP
     (("goal", "sol1", "sol2"), _answered("goal", "sol1", "sol2")),  # PIQA
-    (("passage", "question"), _passage),  # BoolQ, RACE
+    (("passage", "question"), _passage),  # BoolQ, AGIEval
+    (("article", "question"), _passage),  # RACE
+    (("paragraph", "question"), _passage),  # MultiRC
+    (("premise", "choice1", "choice2"), _answered("premise", "choice1", "choice2")),  # COPA
+    (("question", "options"), _answered("question", "options")),  # MMLU-Pro
     (("query", "choices"), _answered("query", "choices")),  # LLM Foundry, multiple choice
     (("context", "continuation"), _answered("context", "continuation")),  # and language modelling
     (("context", "answer"), _answered("context", "answer", "aliases")),  # and generation
     (("ctx", "endings"), _answered("ctx", "endings")),  # HellaSwag
     (("sentence", "option1", "option2"), _answered("sentence", "option1", "option2")),  # WinoGrande
+    (("context", "question"), _passage),  # SQuAD, SocialIQA
     (("question", "choices"), _answered("question", "choices")),  # ARC, MMLU
     (("question", "A", "B", "C", "D"), _answered("question", "A", "B", "C", "D")),  # MMLU, tables
     (("question", "answer"), _answered("question", "answer")),  # GSM8K

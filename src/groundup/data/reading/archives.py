@@ -202,7 +202,9 @@ class _Walk:
 
 def _kind_of_member(name: str, fault: Refused | None) -> FileKind:
     if _escapes(name):
-        raise Refused("path_escapes", f"is named {name!r}, which leads out of the archive")
+        raise Refused(
+            "path_escapes", f"is named {name!r}; names from a root or with .. are not read"
+        )
     kind = kind_of(name)
     if kind is None:
         raise Refused("ending_not_read", f"endings that are read: {ENDINGS_READ}")

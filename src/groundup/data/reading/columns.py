@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from groundup.data.reading.origin import Origin
 from groundup.data.records import NAME_A_COLUMN, Refused, columns_found
@@ -16,11 +16,13 @@ _SUFFICE = tuple(
         "conversations",
         "conversation",
         "instruction output",
+        "instruction response",
         "prompt completion",
+        "prompt response",
         "chosen rejected",
     )
 )
-READ_COLUMNS = frozenset.union(*_SUFFICE) | {"input", "system", "history"}
+READ_COLUMNS = frozenset.union(*_SUFFICE) | {"input", "context", "system", "history"}
 
 
 def suffice(names: Sequence[str], origin: Origin) -> bool:
@@ -31,9 +33,26 @@ def suffice(names: Sequence[str], origin: Origin) -> bool:
     >>> suffice(["id", "text"], Origin("s", "a.csv", column="body"))
     False
     """
-    if origin.column:
-        return origin.column in names
-    return any(columns <= set(names) for columns in _SUFFICE)
+    column = column_in(names, origin)
+    return column in names if column else is_known_set(names)
+
+
+def column_in(names: Collection[str], origin: Origin) -> str | None:
+    """The column that is named for the text; None if none is, or a number that these have not.
+
+    A number is for tables without a line of names, and leaves what has names as it is.
+
+    >>> column_in(["text"], Origin("s", "a.jsonl", column="2")) is None
+    True
+    """
+    column = origin.column
+    return None if column and column.isdecimal() and column not in names else column
+
+
+def is_known_set(names: Iterable[str]) -> bool:
+    """Whether columns of these names are a document, a chat or a pair."""
+    found = set(names)
+    return any(columns <= found for columns in _SUFFICE)
 
 
 def check_columns(names: Sequence[str], origin: Origin) -> None:
@@ -49,5 +68,6 @@ def check_columns(names: Sequence[str], origin: Origin) -> None:
 
 def read_of(names: Sequence[str], origin: Origin) -> list[str]:
     """Those of the columns that are read."""
-    wanted = {origin.column} if origin.column else READ_COLUMNS
+    column = column_in(names, origin)
+    wanted = {column} if column else READ_COLUMNS
     return [name for name in names if name in wanted or name in LICENCE_COLUMNS]

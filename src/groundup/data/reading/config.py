@@ -12,6 +12,15 @@ HUB = "hf:"  # what the path of a data set of the Hugging Face Hub begins with
 _SMALLEST_PIECE_BYTES = 64
 
 
+def column_named(text: str) -> str | int:
+    """What a command line says of a column: its number, or its name.
+
+    >>> column_named("2"), column_named("body"), column_named("\u00b2")
+    (2, 'body', '\u00b2')
+    """
+    return int(text) if text.isdecimal() else text
+
+
 @config
 class SourceConfig:
     """One source of data.

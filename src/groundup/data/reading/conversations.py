@@ -23,7 +23,8 @@ Roles are named `developer` (system), `human` (user), `gpt`, `bot` and `function
 `function` and `observation` (tool) in some of them. A row with a `text` of its own is a document,
 one with `messages` beside two such sides a pair. A call of a tool is written into the content as
 Qwen and Hermes write it, `<tool_call>\n{"name": …, "arguments": …}\n</tool_call>`. A pair is one
-only if both sides begin with the whole prompt. What fits none of this is refused by name.
+only if both sides begin with the whole prompt. What fits none of this is refused by name. What a
+`system` says stands first. Left out are definitions of tools, and reasoning beside the content.
 """
 
 from __future__ import annotations
@@ -71,7 +72,11 @@ def _as_known(row: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         if columns <= found and (as_known := _named(name, convert, row)) is not None:
             return name, as_known
     if isinstance(row.get("messages"), Sequence):
-        return "", {**row, "messages": _turns(row["messages"])}
+        return "", {**row, **_chat(row, _turns(row["messages"]))}
+    if {"prompt", "chosen", "rejected"} <= found and row.get("system"):
+        asked = row["prompt"]
+        asked = [{"role": "user", "content": asked}] if isinstance(asked, str) else _turns(asked)
+        return "", {**row, "prompt": _chat(row, asked)["messages"]}
     return "", row
 
 
@@ -109,7 +114,7 @@ def _turn(message: Any, n: int) -> Any:
 def _joined_parts(parts: Sequence[Any], n: int) -> str:
     texts = []
     for part in parts:
-        kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
+        kind = str(part.get("type") or "text") if isinstance(part, Mapping) else type(part).__name__
         text = part.get("text") if isinstance(part, Mapping) else part
         if (kind not in _TEXT_PARTS and kind != "str") or not isinstance(text, str):
             told = f"message {n} has a part of type {kind}; only parts of text are read"
@@ -166,27 +171,38 @@ def _alpaca(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
         text is not None and not _spells_out(text, instruction, output)
     ):
         return None
-    turns = []
-    for exchange in row.get("history") or ():
+    return _chat(row, [*_history(row), *_exchange(_asked(row), output)])
+
+
+def _history(row: Mapping[str, Any]) -> list[Turn]:
+    history = row.get("history") or ()
+    if history == "[]":  # of a table
+        return []
+    turns: list[Turn] = []
+    for exchange in history if isinstance(history, list | tuple) else (history,):
         if not isinstance(exchange, list | tuple) or len(exchange) != 2:
             raise Refused("messages_not_a_list", "history must be a list of (user, assistant)")
         turns += _exchange(*exchange)
-    return _chat(row, [*turns, *_exchange(_asked(row), output)])
+    return turns
 
 
 def _asked(row: Mapping[str, Any]) -> Any:
     """The instruction, and behind a blank line what it is about."""
     instruction = row["instruction"]
-    given = row.get("context") if row.get("input") is None else row["input"]
-    if isinstance(instruction, str) and isinstance(given, str) and given.strip():
-        return f"{instruction}\n\n{given}"
-    return instruction
+    given = row.get("input") or row.get("context") or ""
+    if not isinstance(given, str):
+        raise Refused("not_a_string", f"input must be a string, got {type(given).__name__}")
+    if not isinstance(instruction, str):
+        return instruction
+    return "\n\n".join(part for part in (instruction, given) if part.strip())
 
 
 def _alpaca_pair(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if _is_read_already(row):
         return None
-    return {"prompt": _asked(row), "chosen": row["chosen"], "rejected": row["rejected"]}
+    prompt = [*_history(row), {"role": "user", "content": _asked(row)}]
+    sides = {side: row[side] for side in ("chosen", "rejected")}
+    return {"prompt": _chat(row, prompt)["messages"], **sides}
 
 
 def _exchange(user: Any, assistant: Any) -> list[Turn]:
@@ -239,7 +255,7 @@ def _hh(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
     sides = row["chosen"], row["rejected"]
     if _is_read_already(row) or not all(_is_hh(side) for side in sides):
         return None
-    return _pair(*(_hh_turns(side) for side in sides))
+    return _pair(row, *(_hh_turns(side) for side in sides))
 
 
 def _is_hh(side: Any) -> bool:
@@ -266,10 +282,21 @@ def _ultrafeedback(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
             {"role": "user", "content": prompt}
         ]  # fmt: skip
         turns = [[*asked, *side] for side in turns]
-    return _pair(*turns)
+    elif isinstance(prompt, list | tuple):
+        asked = _turns(prompt)
+        if any(side[: len(asked)] != asked for side in turns):
+            raise Refused("prompts_differ", "a side does not begin with the whole prompt")
+    elif isinstance(prompt, str) and not all(
+        any(isinstance(turn, Mapping) and turn["content"] == prompt for turn in side)
+        for side in turns
+    ):
+        raise Refused("prompts_differ", "a side does not hold the prompt")
+    return _pair(row, *turns)
 
 
-def _pair(chosen: Sequence[Any], rejected: Sequence[Any]) -> Mapping[str, Any]:
+def _pair(
+    row: Mapping[str, Any], chosen: Sequence[Any], rejected: Sequence[Any]
+) -> Mapping[str, Any]:
     """What both sides begin with as the prompt, if only their last messages differ."""
     for side, turns in (("chosen", chosen), ("rejected", rejected)):
         if not turns or not all(isinstance(turn, Mapping) for turn in turns):
@@ -279,7 +306,7 @@ def _pair(chosen: Sequence[Any], rejected: Sequence[Any]) -> Mapping[str, Any]:
     if chosen[:-1] != rejected[:-1]:
         raise Refused("prompts_differ", "chosen and rejected do not answer the same prompt")
     replies = {"chosen": chosen[-1]["content"], "rejected": rejected[-1]["content"]}
-    return {"prompt": list(chosen[:-1]), **replies}
+    return {"prompt": _chat(row, list(chosen[:-1]))["messages"], **replies}
 
 
 _FORMATS = (

@@ -126,7 +126,9 @@ def decoded(data: bytes, notes: Counter[str], declared: str | None = None) -> st
     if not mark_of(data)[0]:
         if declared == "hz" and b"~{" in data and data.isascii():
             return data.decode(declared, "replace")
-        if declared and _not_utf8(data) and (text := _as_declared(data, declared)) is not None:
+        is_wide = bool(declared) and str(declared).startswith("utf-16") and b"\0" in data
+        is_asked = declared and (is_wide or _not_utf8(data))
+        if declared and is_asked and (text := _as_declared(data, declared)) is not None:
             notes[f"encoding {codecs.lookup(declared).name}"] += 1
             return text
         data = data.replace(b"\0", b"")

@@ -55,8 +55,8 @@ def read_epub(
                     config.piece_bytes,
                     licence=package.licence,
                 )
-            except Refused:
-                if not lost:
+            except Refused as refused:
+                if not lost or refused.reason not in ("empty", "no_text"):
                     raise
             yield from (origin.refusal(refused) for refused in lost)
     except zipfile.BadZipFile as error:

@@ -40,8 +40,8 @@ def read_pdf(
         lost: list[Refused] = []
         try:
             yield from documents_of(_pages(pdf, lost), origin, config.piece_bytes, if_blank=none)
-        except Refused:
-            if not lost:
+        except Refused as refused:
+            if not lost or refused.reason not in ("empty", "no_text"):
                 raise
         yield from (origin.refusal(refused) for refused in lost)
     finally:

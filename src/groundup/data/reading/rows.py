@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, BinaryIO, cast
 
-from groundup.data.reading.columns import LICENCE_COLUMNS
+from groundup.data.reading.columns import LICENCE_COLUMNS, column_in
 from groundup.data.reading.config import ReadingConfig
 from groundup.data.reading.conversations import record_of_any_format
 from groundup.data.reading.encoding import mark_of
@@ -58,15 +58,16 @@ def read_rows(
 
 def _record_of(row: Any, number: int, origin: Origin) -> Record:
     record_id = f"{origin.id}#{number}"
-    if origin.column is None:
+    column = column_in(row if isinstance(row, Mapping) else (), origin)
+    if column is None:
         record = record_of_any_format(row, record_id, origin.source)
-    elif isinstance(row, Mapping) and row.get(origin.column) is not None:
-        text = clean_text(row[origin.column], origin.column)
+    elif isinstance(row, Mapping) and row.get(column) is not None:
+        text = clean_text(row[column], column)
         record = Document(text, record_id, origin.source)
-    elif isinstance(row, Mapping) and origin.column in row:
-        raise Refused("empty", f"{origin.column} is null")
+    elif isinstance(row, Mapping) and column in row:
+        raise Refused("empty", f"{column} is null")
     elif isinstance(row, Mapping):
-        detail = f"{columns_found(sorted(map(str, row)))}; need {origin.column}; {NAME_A_COLUMN}"
+        detail = f"{columns_found(sorted(map(str, row)))}; need {column}; {NAME_A_COLUMN}"
         raise Refused("columns_not_known", detail)
     else:
         raise Refused("row_is_no_object", f"a row must be an object, got {type(row).__name__}")
@@ -241,8 +242,9 @@ class _JsonValues:
             try:
                 value, end = self._parse(self._text, self._at)
             except (ValueError, RecursionError) as error:
-                if isinstance(error, RecursionError) or self._is_done:
-                    raise self._fault(f"is not JSON: {error}") from error
+                if self._is_done or not self._may_go_on(error):
+                    told = getattr(error, "msg", error)
+                    raise self._fault(f"is not JSON: {told}") from error
             else:
                 if end < len(self._text) or self._is_done:  # a number may go on in what comes next
                     self._at = end
@@ -254,6 +256,13 @@ class _JsonValues:
                     "max_document_bytes",
                 )
             self._read()
+
+    def _may_go_on(self, error: Exception) -> bool:
+        """Whether it may be no more than that the text held breaks off there."""
+        if not isinstance(error, json.JSONDecodeError):
+            return False
+        is_near_end = error.pos >= len(self._text) - 16  # a literal or an escape, cut in two
+        return is_near_end or error.msg.startswith("Unterminated string")
 
     def _next_character(self) -> str:
         while True:

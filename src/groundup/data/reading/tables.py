@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from groundup.data.reading.columns import check_columns, suffice
+from groundup.data.reading.columns import check_columns, is_known_set, suffice
 from groundup.data.reading.config import ReadingConfig
 from groundup.data.reading.encoding import encoding_of
 from groundup.data.reading.origin import Origin
@@ -40,7 +40,8 @@ def table_rows(
 ) -> Iterator[Row]:
     """The rows under a line of names. Raises Refused without such a line, or such a column.
 
-    Where the column is a number that names none of them, there is no such line and it is counted.
+    Where the column is a number that names none of them, there is no such line and it is counted;
+    but a line of names that are known is one all the same.
     """
     name, n_mark = encoding_of(content.blocks(), origin.notes)
     _allow_long_fields(config.max_document_bytes)
@@ -131,7 +132,7 @@ class _Lines:
             line = self._file.readline(self._limit)
             if len(line) < self._limit:
                 return line
-            while line and not line.endswith("\n"):
+            while line and not line.endswith(("\n", "\r")):
                 line = self._file.readline(BLOCK_BYTES)
         except Refused as refused:  # of the file, from here on
             return refused
@@ -290,8 +291,8 @@ def _are_right(names: list[str], origin: Origin) -> bool:
 def _is_counted(names: list[str], origin: Origin) -> bool:
     """Whether the column is the number of one, from 1, and not a name."""
     column = origin.column or ""
-    is_number = column.isascii() and column.isdigit() and column not in names
-    return is_number and 1 <= int(column) <= len(names)
+    is_number = column.isdecimal() and column not in names
+    return is_number and 1 <= int(column) <= len(names) and not is_known_set(names)
 
 
 def _is_plain_row(line: str, delimiter: str, n_fields: int) -> bool:

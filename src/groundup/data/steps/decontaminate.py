@@ -21,7 +21,7 @@ from groundup.data.steps.divide import spoken
 from groundup.data.steps.shard import Shard, counts_of_files
 from groundup.runtime import to_dict
 
-VERSION = 2
+VERSION = 3  # 3: what went of a chat or a pair is its JSON, as at other stages
 _OF_CUTTING = ("action", "margin_bytes", "min_piece_bytes", "max_pieces")
 _LIBRARIES = ("numpy", "xxhash", "numba")
 Report = dict[str, dict[str, int]]

@@ -37,6 +37,15 @@ def refused(capsys: Capture, *arguments: object) -> str:
     return errors.removeprefix("groundup: ").rstrip("\n")
 
 
+def prepared_stories(folder: Path) -> Path:
+    """Data prepared of stories beside it, some of which a rule drops."""
+    stories, out = write_sources(folder / "stories", 8), folder / "out"
+    rules = ["--set", "cleaning.min_characters=322"]
+    arguments = ["data", "prepare", "--data", str(stories), "--out", str(out), "--quiet"]
+    assert main([*arguments, *QUICK, *rules]) == 0
+    return out
+
+
 def tree(folder: Path) -> dict[str, str]:
     """Every file but locks, with its hash."""
     return {

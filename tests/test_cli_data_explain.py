@@ -12,24 +12,19 @@ import pytest
 
 from groundup.cli import main
 
-from .data.test_manifest import write_sources
-from .test_cli_data import QUICK, refused
+from .test_cli_data import QUICK, prepared_stories, refused
 
 Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
-def stories(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sources(tmp_path_factory.mktemp("page") / "stories", 8)
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared_stories(tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture(scope="module")
-def out(stories: Path) -> Path:
-    out = stories.parent / "out"
-    rules = ["--set", "cleaning.min_characters=322"]
-    arguments = ["data", "prepare", "--data", str(stories), "--out", str(out), "--quiet"]
-    assert main([*arguments, *QUICK, *rules]) == 0
-    return out
+def stories(out: Path) -> Path:
+    return out.parent / "stories"
 
 
 def test_explain_agrees_with_what_was_done(stories: Path, out: Path, capsys: Capture) -> None:
@@ -304,3 +299,16 @@ def test_explain_follows_a_link_into_the_source(tmp_path: Path, capsys: Capture)
     told = explained(capsys, source / "link.txt", "--in", out)
     assert told["id"] == "notes/link.txt#0"
     assert told["verdict"].startswith("kept, whole")
+
+
+def test_candidates_that_were_not_compared_are_told(
+    out: Path, stories: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = tmp_path / "new.txt"
+    new.write_text((stories / "07.txt").read_text() + " And so it ended.")
+    explain = ["data", "explain", str(new), "--in", str(out)]
+    assert main(explain) == 0
+    assert "candidates were compared" not in capsys.readouterr().out
+    monkeypatch.setattr("groundup.data.compare.MOST_CANDIDATES", 0)
+    assert main(explain) == 0
+    assert "; only 0 of 1 candidates were compared" in capsys.readouterr().out

@@ -10,24 +10,19 @@ import pytest
 from groundup.cli import main
 from groundup.data.prepare import DataConfig, prepare
 
-from .data.test_manifest import write_sources
-from .test_cli_data import QUICK, refused
+from .test_cli_data import QUICK, prepared_stories, refused
 
 Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
-def stories(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sources(tmp_path_factory.mktemp("page") / "stories", 8)
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared_stories(tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture(scope="module")
-def out(stories: Path) -> Path:
-    out = stories.parent / "out"
-    rules = ["--set", "cleaning.min_characters=322"]
-    arguments = ["data", "prepare", "--data", str(stories), "--out", str(out), "--quiet"]
-    assert main([*arguments, *QUICK, *rules]) == 0
-    return out
+def stories(out: Path) -> Path:
+    return out.parent / "stories"
 
 
 def test_report(out: Path, capsys: Capture) -> None:

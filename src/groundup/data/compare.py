@@ -131,12 +131,14 @@ class Corpus:
                 rows[folder] |= set(equal.tolist())
         return sorted(id for id, other in self._documents(rows) if other == text)
 
-    def near(self, text: str, config: NearConfig) -> list[Near]:
-        """Documents that share a band of the signature, the most similar first."""
+    def near(self, text: str, config: NearConfig) -> tuple[list[Near], int]:
+        """Documents that share a band of the signature, the most similar first, and how many do:
+        at most `MOST_CANDIDATES` of them are compared.
+        """
         [texts] = _texts(text)
         signatures, n_shingles = sign_texts(texts, config)
         if not n_shingles[0]:
-            return []
+            return [], 0
         keys = band_keys(signatures, config)[0].tolist()
         rows: dict[Path, set[int]] = defaultdict(set)
         for folder in self.prepared.artefacts("near_signatures"):
@@ -147,7 +149,8 @@ class Corpus:
             Near(id, jaccard(mine, shingles_of(other, config.shingle_words)))
             for id, other in self._documents(_first(rows, MOST_CANDIDATES))
         ]
-        return sorted(found, key=lambda one: (-one.similarity, one.id))
+        n_candidates = sum(map(len, rows.values()))
+        return sorted(found, key=lambda one: (-one.similarity, one.id)), n_candidates
 
     def stretches(
         self, text: str, config: LinesConfig | SubstringsConfig
@@ -246,9 +249,11 @@ def _near(text: str, id: str, corpus: Corpus, config: NearConfig | None) -> Verd
     assert config is not None
     if not corpus.holds("near_signatures"):
         return Verdict("dedup_near", GONE, left=text)
-    found = corpus.near(text, config)
+    found, n_candidates = corpus.near(text, config)
     near = [one for one in found if one.similarity >= config.threshold]
     limit = f"copies begin at {config.threshold:g}"
+    if n_candidates > MOST_CANDIDATES:
+        limit += f"; only {MOST_CANDIDATES:,} of {n_candidates:,} candidates were compared"
     if not near:
         what = "no document is like it"
         if found:
